@@ -1,0 +1,31 @@
+package fedinvite
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+)
+
+// encodeBase64 writes unpadded standard base64 (appendices, "Unpadded Base64").
+func encodeBase64(b []byte) string { return base64.RawStdEncoding.EncodeToString(b) }
+
+// decodeBase64 reads what peers write: padded or not, standard or URL-safe, with
+// trailing bits of any value (the specification's own seed has some). White space
+// and everything else is refused; Go's decoder alone would skip line breaks.
+func decodeBase64(s string) ([]byte, error) {
+	if len(s)%4 == 0 {
+		s = strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
+	}
+	enc := base64.RawStdEncoding
+	if strings.ContainsAny(s, "-_") {
+		enc = base64.RawURLEncoding
+	}
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, fmt.Errorf("%w: line break in base64", ErrBadJSON)
+	}
+	b, err := enc.DecodeString(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrBadJSON, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,424 @@
+package fedinvite
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Event types that this package gives a meaning.
+const (
+	typeAliases           = "m.room.aliases"
+	typeCreate            = "m.room.create"
+	typeHistoryVisibility = "m.room.history_visibility"
+	typeJoinRules         = "m.room.join_rules"
+	typeMember            = "m.room.member"
+	typePowerLevels       = "m.room.power_levels"
+	typeRedaction         = "m.room.redaction"
+)
+
+// An Event is a PDU: a signed event of a room, as servers exchange it
+// (server-server API, "PDUs"). It is immutable and safe for concurrent use; what
+// accessors return may be kept and changed. Make one with [ParseEvent],
+// [ParseStored] or [NewInvite].
+type Event struct {
+	rules Rules
+	json  string // canonical, whole
+	// signed is the redacted form without signatures and unsigned: what the
+	// reference hash covers and signatures sign. Nobody writes to it.
+	signed []byte
+
+	id, roomID, eventType, sender, stateKey string
+	hasStateKey                             bool
+	depth, ts                               int64
+
+	// Raw members; slices of json, "" if absent.
+	content, unsigned, signatures, authEvents, prevEvents string
+
+	referenceHash, contentHash [32]byte
+	hashOK                     bool
+}
+
+// ID returns the event ID: event_id in room versions 1–2, else computed from the
+// reference hash.
+func (e *Event) ID() string { return e.id }
+
+// RoomID returns the room ID. That of a create event of room version 12 is
+// computed from its reference hash.
+func (e *Event) RoomID() string { return e.roomID }
+
+// Type returns the event type.
+func (e *Event) Type() string { return e.eventType }
+
+// Sender returns the user ID of the sender.
+func (e *Event) Sender() string { return e.sender }
+
+// StateKey returns the state key; ok is false if the event is no state event.
+func (e *Event) StateKey() (key string, ok bool) { return e.stateKey, e.hasStateKey }
+
+// Membership returns content.membership of an m.room.member event, or "" for
+// other events and if it is not a string.
+func (e *Event) Membership() string {
+	if e.eventType != typeMember {
+		return ""
+	}
+	membership, _ := unquote(get(e.content, "membership"))
+	return membership
+}
+
+// Content returns the content, a JSON object in canonical form.
+func (e *Event) Content() json.RawMessage { return json.RawMessage(e.content) }
+
+// Unsigned returns unsigned, which nobody vouches for, or nil if there is none or
+// it is no object.
+func (e *Event) Unsigned() json.RawMessage {
+	if !isObject(e.unsigned) {
+		return nil
+	}
+	return json.RawMessage(e.unsigned)
+}
+
+// Signatures returns the signatures, a JSON object of server names, key IDs and
+// base64. Entries are whatever the event's carriers have put there; only
+// [Event.Verify] says whether they are worth something.
+func (e *Event) Signatures() json.RawMessage {
+	if e.signatures == "" {
+		return json.RawMessage("{}")
+	}
+	return json.RawMessage(e.signatures)
+}
+
+// Depth returns the depth.
+func (e *Event) Depth() int64 { return e.depth }
+
+// OriginServerTS returns the time that the sender's server claims.
+func (e *Event) OriginServerTS() time.Time { return time.UnixMilli(e.ts) }
+
+// AuthEventIDs returns the IDs of auth_events, in a fresh slice.
+func (e *Event) AuthEventIDs() []string { return referencedIDs(e.authEvents) }
+
+// PrevEventIDs returns the IDs of prev_events, in a fresh slice.
+func (e *Event) PrevEventIDs() []string { return referencedIDs(e.prevEvents) }
+
+// ReferenceHash returns the SHA-256 of the redacted event without signatures and
+// unsigned (server-server API, "Calculating the reference hash for an event").
+func (e *Event) ReferenceHash() [32]byte { return e.referenceHash }
+
+// ContentHash returns the SHA-256 of the event without unsigned, signatures and
+// hashes, as computed from the event; [Event.HashOK] says whether the event names
+// the same. Like today's servers it leaves out top-level age_ts, outlier and
+// destinations too (server-server API, "Calculating the content hash for an event").
+func (e *Event) ContentHash() [32]byte { return e.contentHash }
+
+// Rules returns the rules by which the event was parsed.
+func (e *Event) Rules() Rules { return e.rules }
+
+// HashOK reports whether hashes.sha256 is the content hash. If it is not, the
+// event was redacted or changed on its way, and [Event.Redacted] must be used
+// instead (server-server API, "Validating hashes and signatures on received events").
+func (e *Event) HashOK() bool { return e.hashOK }
+
+// MarshalJSON returns the event in canonical form. [encoding/json.Marshal] escapes
+// '<', '>' and '&' in it anew; call this or [Event.AppendJSON] for the bytes.
+func (e *Event) MarshalJSON() ([]byte, error) { return []byte(e.json), nil }
+
+// AppendJSON appends the event in canonical form.
+func (e *Event) AppendJSON(dst []byte) []byte { return append(dst, e.json...) }
+
+// Redacted returns the redacted copy: same ID, same signatures, only the keys
+// that the room version keeps (each version's page, "Redactions").
+func (e *Event) Redacted() *Event {
+	text := string(e.signed)
+	if e.signatures != "" {
+		text = with(text, "signatures", e.signatures)
+	}
+	r := *e
+	r.json = text
+	r.content = get(text, "content")
+	r.signatures = get(text, "signatures")
+	r.authEvents = get(text, "auth_events")
+	r.prevEvents = get(text, "prev_events")
+	r.unsigned = ""
+	r.contentHash = contentHash(text)
+	r.hashOK = r.contentHash == e.contentHash && e.hashOK
+	return &r
+}
+
+// withoutUnsigned returns the event without unsigned.
+func (e *Event) withoutUnsigned() *Event {
+	if e.unsigned == "" {
+		return e
+	}
+	r := *e
+	r.json = with(e.json, "unsigned", "")
+	r.unsigned = ""
+	return &r
+}
+
+// WithSignature returns a copy that carries a signature by s; the event itself
+// does not change. Signatures do not change the event ID. The errors are those of
+// s, and [ErrIdentifier] if its name or key ID is malformed.
+func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
+	signature, err := sign(ctx, s, e.signed)
+	if err != nil {
+		return nil, err
+	}
+	return e.withSignatures(addSignature(e.json, s, signature)), nil
+}
+
+// withSignatures returns a copy whose JSON, which differs in nothing but
+// signatures, is text.
+func (e *Event) withSignatures(text string) *Event {
+	r := *e
+	r.json = text
+	r.signatures = get(text, "signatures")
+	return &r
+}
+
+// RequiredSigners returns the servers that must have signed the event, without
+// duplicates: the sender's server, unless the event is a third-party invite; in
+// room versions 1–2 that of the event ID; from 8 on that of
+// join_authorised_via_users_server on a member event (server-server API,
+// "Validating hashes and signatures on received events").
+//
+// They are worked out on the copy that is to be kept: if [Event.HashOK] is false,
+// on the redacted one. Else a forged third-party invite would need no signature
+// at all and end as an ordinary invite from anybody.
+func (e *Event) RequiredSigners() []ServerName {
+	servers, _ := e.requiredSigners()
+	return servers
+}
+
+// requiredSigners fails if join_authorised_via_users_server is no user ID.
+func (e *Event) requiredSigners() ([]ServerName, error) {
+	content := e.content
+	if !e.hashOK {
+		content = get(string(e.signed), "content")
+	}
+	servers := make([]ServerName, 0, 3)
+	if !(e.isInvite() && isObject(get(content, "third_party_invite"))) {
+		servers = append(servers, serverOf(e.sender))
+	}
+	if e.rules.EventIDs == EventIDServer {
+		servers = addServer(servers, serverOf(e.id))
+	}
+	authorising, err := e.authorisingServer(content)
+	if authorising != "" {
+		servers = addServer(servers, authorising)
+	}
+	return servers, err
+}
+
+// authorisingServer returns the server that the auth rules for member events ask
+// a signature of, or "".
+func (e *Event) authorisingServer(content string) (ServerName, error) {
+	if !e.rules.AuthorisingServerSigns || e.eventType != typeMember {
+		return "", nil
+	}
+	via := get(content, "join_authorised_via_users_server")
+	if via == "" {
+		return "", nil
+	}
+	user, _ := unquote(via)
+	_, server, err := ParseUserID(user)
+	if err != nil {
+		return "", fmt.Errorf("%w: join_authorised_via_users_server is no user ID", ErrAuthorisingServer)
+	}
+	return server, nil
+}
+
+func addServer(servers []ServerName, s ServerName) []ServerName {
+	if slices.Contains(servers, s) {
+		return servers
+	}
+	return append(servers, s)
+}
+
+// serverOf returns the server of an identifier that was checked before.
+func serverOf(id string) ServerName {
+	_, server, _ := strings.Cut(id, ":")
+	return ServerName(server)
+}
+
+func (e *Event) isInvite() bool { return e.Membership() == "invite" }
+
+// Verify checks the signatures of the event's [Event.RequiredSigners] and of
+// servers: every signature of those by a known key that was valid at the event's
+// time must verify, and each must have one. Unknown keys and algorithms are
+// skipped. If nobody is required and none is named, that is an error, never
+// success.
+//
+// The error is a [*SignatureError] that wraps [ErrSignature]; [ErrAuthorisingServer]
+// if it is about that server alone; [ErrKeysUnavailable] if keys cannot be had now.
+// Verify does not look at the content hash: if [Event.HashOK] is false, go on with
+// [Event.Redacted].
+func (e *Event) Verify(ctx context.Context, keys KeySource, servers ...ServerName) error {
+	return e.verify(ctx, newVerification(keys), servers...)
+}
+
+func (e *Event) verify(ctx context.Context, v *verification, servers ...ServerName) error {
+	checks, err := e.collect(ctx, v, servers...)
+	if err != nil {
+		return err
+	}
+	for i := range checks {
+		if err := e.signatureError(checks[i].server, checks[i].verify(), servers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collect finds the checks that Verify has to do.
+func (e *Event) collect(ctx context.Context, v *verification, servers ...ServerName) ([]signatureCheck, error) {
+	required, err := e.requiredSigners()
+	if err != nil {
+		return nil, &SignatureError{Err: err}
+	}
+	for _, s := range servers {
+		required = addServer(required, s)
+	}
+	if len(required) == 0 {
+		return nil, &SignatureError{Err: fmt.Errorf("%w: nobody is required to have signed", ErrSignature)}
+	}
+	set := signatureSet{signatures: e.signatures, message: e.signed, at: e.OriginServerTS(), enforce: e.rules.EnforceKeyValidity}
+	checks := make([]signatureCheck, 0, 2)
+	for _, s := range required {
+		if checks, err = v.collect(ctx, checks, set, s); err != nil {
+			return nil, e.signatureError(s, err, servers)
+		}
+	}
+	return checks, nil
+}
+
+// signatureError turns a failure of the authorising server alone into
+// ErrAuthorisingServer, by which a resident server tells it from a forged event.
+func (e *Event) signatureError(server ServerName, err error, named []ServerName) error {
+	var failed *SignatureError
+	if err == nil || !errors.As(err, &failed) || !errors.Is(err, ErrSignature) || slices.Contains(named, server) {
+		return err
+	}
+	if server == serverOf(e.sender) || e.rules.EventIDs == EventIDServer && server == serverOf(e.id) {
+		return err
+	}
+	return &SignatureError{failed.Server, failed.KeyID, fmt.Errorf("%w: %v", ErrAuthorisingServer, failed.Err)}
+}
+
+// scratch is the memory in which events are taken apart.
+type scratch struct {
+	canonical, work []byte
+	members         []pair
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+const maxPooled = 1 << 18 // what is larger is left to the garbage collector
+
+func (s *scratch) free() {
+	if cap(s.canonical) <= maxPooled && cap(s.work) <= maxPooled {
+		scratches.Put(s)
+	}
+}
+
+// appendHashed appends what the content hash covers.
+func appendHashed(dst []byte, text string, members []pair) []byte {
+	dst = append(dst, '{')
+	for _, m := range members {
+		switch m.key(text) {
+		case "unsigned", "signatures", "hashes":
+			continue
+		case "age_ts", "outlier", "destinations": // see Event.ContentHash
+			continue
+		}
+		if dst[len(dst)-1] != '{' {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, text[m.start:m.end]...)
+	}
+	return append(dst, '}')
+}
+
+func contentHash(text string) [32]byte {
+	return sha256.Sum256(appendHashed(nil, text, slices.Collect(membersOf(text))))
+}
+
+// SignEventJSON is the low door: it hashes and signs any JSON object as an event
+// of the room version and returns it in canonical form (server-server API,
+// "Adding hashes and signatures to outgoing events"). It does not ask for a full
+// event; the specification's own examples are none. The content hash replaces
+// hashes.sha256; other signatures stay. Nothing is checked but the JSON: what an
+// author sends should come from [NewInvite].
+//
+// The errors are those of the signer, of the canonical form in the room version,
+// [ErrBadJSON] if raw is no object, and [ErrRoomVersion].
+func SignEventJSON(ctx context.Context, raw []byte, rules Rules, s Signer) ([]byte, error) {
+	if err := rules.check(); err != nil {
+		return nil, err
+	}
+	text, err := canonicalObject(raw, rules.numbers())
+	if err != nil {
+		return nil, err
+	}
+	hash := contentHash(text)
+	hashes := with(get(text, "hashes"), "sha256", `"`+encodeBase64(hash[:])+`"`)
+	text = with(text, "hashes", hashes)
+	eventType, _ := unquote(get(text, "type"))
+	message := appendRedacted(nil, text, slices.Collect(membersOf(text)), eventType, &rules)
+	signature, err := sign(ctx, s, message)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(addSignature(text, s, signature)), nil
+}
+
+// numbers says which numbers events of the version may hold.
+func (r *Rules) numbers() numberRules {
+	if r.StrictJSON {
+		return eventNumbers
+	}
+	return legacyNumbers
+}
+
+// hashID returns the reference hash as an identifier with the given sigil.
+func hashID(sigil byte, hash *[32]byte, format EventIDFormat) string {
+	var b [1 + hashIDLen]byte
+	b[0] = sigil
+	if format == EventIDBase64 {
+		base64.RawStdEncoding.Encode(b[1:], hash[:])
+	} else {
+		base64.RawURLEncoding.Encode(b[1:], hash[:])
+	}
+	return string(b[:])
+}
+
+// hashMatches compares hashes.sha256 with the hash that was computed. What cannot
+// be decoded, or is too short or long, does not match.
+func hashMatches(hashes string, hash *[32]byte) bool {
+	encoded, ok := unquote(get(hashes, "sha256"))
+	if !ok {
+		return false
+	}
+	if len(encoded) == hashIDLen { // as nearly everybody writes it
+		var b [32]byte
+		if n, err := base64.RawStdEncoding.Decode(b[:], []byte(encoded)); err == nil && n == len(b) && b == *hash {
+			return true
+		}
+	}
+	b, err := decodeBase64(encoded)
+	return err == nil && bytes.Equal(b, hash[:])
+}
+
+// integer parses the canonical value raw as a whole number.
+func integer(raw string) (int64, bool) {
+	n, err := strconv.ParseInt(raw, 10, 64)
+	return n, err == nil
+}
