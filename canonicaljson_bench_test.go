@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/tidwall/gjson"
 )
 
 // inviteEvent is an invite as some servers send it, its keys in no order.
@@ -137,23 +136,6 @@ func adversarial() map[string]func(size int) []byte {
 		"lateduplicate": func(size int) []byte {
 			return object(size, 13, func(i, n int) string { return fmt.Sprintf("key%05d", max(n-i, 2)) })
 		},
-	}
-}
-
-func BenchmarkLimit(b *testing.B) {
-	inputs := canonicalInputs(b)
-	for name, f := range adversarial() {
-		inputs[name] = f(60000)
-	}
-	for _, name := range sortedNames(inputs) {
-		b.Run("gjsonvalid/"+name, func(b *testing.B) {
-			src := inputs[name]
-			b.SetBytes(int64(len(src)))
-			b.ReportAllocs()
-			for b.Loop() {
-				gjson.ValidBytes(src)
-			}
-		})
 	}
 }
 

@@ -34,8 +34,8 @@ type Event struct {
 	rules Rules
 	json  string // canonical, whole
 	// signed is the redacted form without signatures and unsigned: what the
-	// reference hash covers and signatures sign. Nobody writes to it.
-	signed []byte
+	// reference hash covers and signatures sign.
+	signed string
 
 	id, roomID, eventType, sender, stateKey string
 	hasStateKey                             bool
@@ -137,7 +137,7 @@ func (e *Event) AppendJSON(dst []byte) []byte { return append(dst, e.json...) }
 // Redacted returns the redacted copy: same ID, same signatures, only the keys
 // that the room version keeps (each version's page, "Redactions").
 func (e *Event) Redacted() *Event {
-	text := string(e.signed)
+	text := e.signed
 	if e.signatures != "" {
 		text = with(text, "signatures", e.signatures)
 	}
@@ -168,7 +168,7 @@ func (e *Event) withoutUnsigned() *Event {
 // does not change. Signatures do not change the event ID. The errors are those of
 // s, and [ErrIdentifier] if its name or key ID is malformed.
 func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
-	signature, err := sign(ctx, s, e.signed)
+	signature, err := sign(ctx, s, []byte(e.signed))
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func (e *Event) RequiredSigners() []ServerName {
 func (e *Event) requiredSigners() ([]ServerName, error) {
 	content := e.content
 	if !e.hashOK {
-		content = get(string(e.signed), "content")
+		content = get(e.signed, "content")
 	}
 	servers := make([]ServerName, 0, 3)
 	if !(e.isInvite() && isObject(get(content, "third_party_invite"))) {
@@ -290,7 +290,7 @@ func (e *Event) collect(ctx context.Context, v *verification, servers ...ServerN
 	if len(required) == 0 {
 		return nil, &SignatureError{Err: fmt.Errorf("%w: nobody is required to have signed", ErrSignature)}
 	}
-	set := signatureSet{signatures: e.signatures, message: e.signed, at: e.OriginServerTS(), enforce: e.rules.EnforceKeyValidity}
+	set := signatureSet{signatures: e.signatures, message: []byte(e.signed), at: e.OriginServerTS(), enforce: e.rules.EnforceKeyValidity}
 	checks := make([]signatureCheck, 0, 2)
 	for _, s := range required {
 		if checks, err = v.collect(ctx, checks, set, s); err != nil {
@@ -331,20 +331,16 @@ func (s *scratch) free() {
 
 // appendHashed appends what the content hash covers.
 func appendHashed(dst []byte, text string, members []pair) []byte {
-	dst = append(dst, '{')
+	c := copier{dst: append(dst, '{'), text: text}
 	for _, m := range members {
 		switch m.key(text) {
 		case "unsigned", "signatures", "hashes":
-			continue
 		case "age_ts", "outlier", "destinations": // see Event.ContentHash
-			continue
+		default:
+			c.keep(m)
 		}
-		if dst[len(dst)-1] != '{' {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, text[m.start:m.end]...)
 	}
-	return append(dst, '}')
+	return append(c.flush(), '}')
 }
 
 func contentHash(text string) [32]byte {
@@ -402,16 +398,15 @@ func hashID(sigil byte, hash *[32]byte, format EventIDFormat) string {
 
 // hashMatches compares hashes.sha256 with the hash that was computed. What cannot
 // be decoded, or is too short or long, does not match.
-func hashMatches(hashes string, hash *[32]byte) bool {
-	encoded, ok := unquote(get(hashes, "sha256"))
+func hashMatches(raw string, hash *[32]byte) bool {
+	encoded, ok := unquote(raw)
 	if !ok {
 		return false
 	}
-	if len(encoded) == hashIDLen { // as nearly everybody writes it
-		var b [32]byte
-		if n, err := base64.RawStdEncoding.Decode(b[:], []byte(encoded)); err == nil && n == len(b) && b == *hash {
-			return true
-		}
+	var usual [hashIDLen]byte
+	base64.RawStdEncoding.Encode(usual[:], hash[:])
+	if encoded == string(usual[:]) {
+		return true
 	}
 	b, err := decodeBase64(encoded)
 	return err == nil && bytes.Equal(b, hash[:])

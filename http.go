@@ -141,6 +141,9 @@ func readCredentials(_ context.Context, r *receipt) error {
 // a server that sets no timeouts.
 func readBody(ctx context.Context, r *receipt) error {
 	x, limit := r.http, r.config.MaxBody
+	if x.r.Body == nil { // not from a server
+		return nil
+	}
 	if x.r.ContentLength > limit {
 		return fmt.Errorf("%w: body of %d bytes, more than %d", ErrTooLarge, x.r.ContentLength, limit)
 	}

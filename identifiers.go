@@ -3,7 +3,6 @@ package fedinvite
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -64,16 +63,14 @@ func validServerName(s string) bool {
 }
 
 func validPort(s string) bool {
-	if len(s) == 0 || len(s) > 5 {
-		return false
-	}
+	port := 0
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return false
 		}
+		port = port*10 + int(s[i]-'0')
 	}
-	_, err := strconv.ParseUint(s, 10, 16)
-	return err == nil
+	return 1 <= len(s) && len(s) <= 5 && port <= 65535
 }
 
 // validHost reports whether s is a DNS name or, if it looks like one, an IPv4 literal.

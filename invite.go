@@ -1,3 +1,79 @@
+// Package fedinvite implements the invites of the Matrix federation: what one
+// homeserver sends to another when one of its users invites a user over there,
+// and what the other has to check before it signs. It is meant for authors of
+// homeservers, bridges and policy servers. It follows version 1.19 of the
+// specification (https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room)
+// in room versions 1 to 12.
+//
+// The package is pure: it has no network, no clock, no randomness, no storage and
+// no logs. Keys come from a [KeySource], signatures from a [Signer], and invites go
+// to a [Handler]. Packages beside it bring the rest: xmatrix authenticates
+// requests, keyring finds other servers' keys, fedclient sends.
+//
+// # An invite on its way
+//
+// The inviting server makes an m.room.member event with membership "invite",
+// hashes and signs it ([NewInvite]), and sends it to the invited user's server:
+//
+//	PUT /_matrix/federation/v2/invite/{roomId}/{eventId}
+//	Authorization: X-Matrix origin="a.example",destination="b.example",key="…",sig="…"
+//
+//	{"room_version":"11", "event":{…}, "invite_room_state":[{…},…]}
+//
+// The invited server is usually not in the room. It can check the request's
+// signature, the event's form, hash and signatures, and that the event is an invite
+// from a user of the origin to a user of its own: the origin must not get anything
+// else signed. If it wants the invite it adds its signature and answers
+//
+//	{"event":{…}}
+//
+// The inviting server makes sure that it got back what it sent, signed
+// ([MergeReply]), and only then sends the event into the room. An older form of
+// the endpoint, v1, has the bare event as its body and [200, {"event":{…}}] as its
+// answer; it serves room versions 1 and 2 only.
+//
+// # Three ways in
+//
+// Each is built on the one before; take as much as you want.
+//
+//   - Functions: [CanonicalJSON], [ParseEvent], [Event.Verify], [CheckInvite],
+//     [CheckRoomState], [SignJSON], [VerifyJSON], …
+//   - [Receiver.Check] and [Receiver.Receive]: the whole receive pipeline, without HTTP.
+//   - [Receiver] as an [net/http.Handler]: both versions of the endpoint with request
+//     authentication, limits and error bodies.
+//
+// The library owns every MUST of the specification, the hooks of [Config] own
+// policy, and the Handler owns storage.
+//
+// # What is checked, in order
+//
+// Over HTTP: path and method; the Authorization header; that the destination is
+// ours; the size of the body; that it is one JSON object without duplicate keys or
+// bad text; the Admit hook; the request's signature. Then, by whatever way the
+// invite came: the room version is known; the event has the form and keeps the
+// limits of that version; its IDs are those of the path; it is an invite from a
+// user of the origin to a user of the destination; ServerAllowed; Policy; the
+// signatures of the origin and of every other required signer; the content hash,
+// without which the redacted copy counts; invite_room_state under a
+// [RoomStatePolicy]. Only then is it signed and handed to the Handler.
+//
+// What is cheap comes before key look-ups and cryptography. A delivery costs the
+// keys of at most 10 servers and 128 signature checks.
+//
+// # Events
+//
+// An [Event] is immutable. Its ID, its hashes and the redacted form that is signed
+// are worked out once, by [ParseEvent], on canonical JSON, so that no two parts of
+// a program can read one event differently: duplicate keys, invalid UTF-8, lone
+// surrogates and, from room version 6 on, numbers that are no integers are refused
+// and never repaired. Room versions are data: see [Rules].
+//
+// # Errors
+//
+// Bad input gives an error that wraps one of the sentinels of this package; test
+// with [errors.Is]. [WireError] is the one place that turns an error into an HTTP
+// status and a Matrix errcode, and it never lets an inner text out. Nothing in
+// this package panics because of its input.
 package fedinvite
 
 import (

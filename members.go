@@ -46,6 +46,42 @@ func membersOf(text string) iter.Seq[pair] {
 	}
 }
 
+// A copier writes the members of an object that are to be kept. Neighbours are
+// copied in one piece.
+type copier struct {
+	dst        []byte
+	text       string
+	start, end int // what is to be kept but not copied yet
+}
+
+func (c *copier) keep(m pair) {
+	if c.end > 0 && m.start == c.end+1 {
+		c.end = m.end
+		return
+	}
+	c.flush()
+	c.start, c.end = m.start, m.end
+}
+
+// flush copies what is waiting and returns dst.
+func (c *copier) flush() []byte {
+	if c.end > 0 {
+		start, end := c.start, c.end
+		c.end = 0
+		c.comma()
+		c.dst = append(c.dst, c.text[start:end]...)
+	}
+	return c.dst
+}
+
+// comma makes dst ready for one more member.
+func (c *copier) comma() {
+	c.flush()
+	if c.dst[len(c.dst)-1] != '{' {
+		c.dst = append(c.dst, ',')
+	}
+}
+
 // get returns the value of key in the canonical text, or "" if text is no object
 // or has no such key.
 func get(text, key string) string {

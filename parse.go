@@ -53,7 +53,12 @@ func parseEvent(raw []byte, rules *Rules, from provenance) (*Event, error) {
 	if s.canonical, err = appendCanonical(s.canonical[:0], raw, numbers); err != nil {
 		return nil, err
 	}
-	p := parser{Event: &Event{rules: *rules, json: string(s.canonical)}, strict: from == fromNetwork}
+	p := parser{Event: &Event{rules: *rules}, strict: from == fromNetwork}
+	// The event and its signed form share one allocation. The first is read while
+	// the second is still to be written behind it, which is what a Builder allows.
+	p.text.Grow(2 * len(s.canonical))
+	p.text.Write(s.canonical)
+	p.json = p.text.String()
 	return p.parse(s)
 }
 
@@ -62,8 +67,10 @@ type parser struct {
 	*Event
 	strict bool
 	err    error
+	text   strings.Builder // json, then signed
 
-	hashes, eventID, roomID, eventType, sender, stateKey, depth, ts string // raw members
+	// Raw members; sha256 is the one of hashes.
+	hashes, sha256, eventID, roomID, eventType, sender, stateKey, depth, ts string
 }
 
 func (p *parser) parse(s *scratch) (*Event, error) {
@@ -136,14 +143,14 @@ func (p *parser) fail(format string, args ...any) {
 // fields checks every member on its own.
 func (p *parser) fields() {
 	e := p.Event
-	e.eventType = p.text("type", p.eventType)
-	e.sender = p.text("sender", p.sender)
+	e.eventType = p.string("type", p.eventType)
+	e.sender = p.string("sender", p.sender)
 	if _, _, ok := splitIdentifier(e.sender, '@'); !ok {
 		p.fail("sender is no user ID")
 	}
 	if p.stateKey != "" {
 		e.hasStateKey = true
-		e.stateKey = p.text("state_key", p.stateKey)
+		e.stateKey = p.string("state_key", p.stateKey)
 	}
 	if !isObject(e.content) {
 		p.fail("content is not an object")
@@ -155,7 +162,7 @@ func (p *parser) fields() {
 	if e.ts, ok = integer(p.ts); !ok {
 		p.fail("origin_server_ts is not an integer")
 	}
-	if hash := get(p.hashes, "sha256"); hash == "" || hash[0] != '"' {
+	if p.sha256 = get(p.hashes, "sha256"); p.sha256 == "" || p.sha256[0] != '"' {
 		p.fail("hashes has no sha256")
 	}
 	if e.signatures != "" {
@@ -169,8 +176,8 @@ func (p *parser) fields() {
 	}
 }
 
-// text returns a required string of at most 255 bytes.
-func (p *parser) text(name, raw string) string {
+// string returns a required string of at most 255 bytes.
+func (p *parser) string(name, raw string) string {
 	s, ok := unquote(raw)
 	if !ok {
 		p.fail("%s is not a string", name)
@@ -204,14 +211,15 @@ func (p *parser) identity(s *scratch) {
 	e := p.Event
 	s.work = appendHashed(s.work[:0], e.json, s.members)
 	e.contentHash = sha256.Sum256(s.work)
-	e.hashOK = hashMatches(p.hashes, &e.contentHash)
+	e.hashOK = hashMatches(p.sha256, &e.contentHash)
 
 	s.work = appendRedacted(s.work[:0], e.json, s.members, e.eventType, &e.rules)
-	e.signed = append([]byte(nil), s.work...)
-	e.referenceHash = sha256.Sum256(e.signed)
+	e.referenceHash = sha256.Sum256(s.work)
+	p.text.Write(s.work)
+	e.signed = p.text.String()[len(e.json):]
 
 	if e.rules.EventIDs == EventIDServer {
-		e.id = p.text("event_id", p.eventID)
+		e.id = p.string("event_id", p.eventID)
 		if _, _, ok := splitIdentifier(e.id, '$'); !ok {
 			p.fail("event_id is not of the form $id:server")
 		}
@@ -229,7 +237,7 @@ func (p *parser) identity(s *scratch) {
 		e.roomID = hashID('!', &e.referenceHash, e.rules.EventIDs)
 		return
 	}
-	e.roomID = p.text("room_id", p.roomID)
+	e.roomID = p.string("room_id", p.roomID)
 	if !validRoomID(e.roomID, &e.rules) {
 		p.fail("room_id is no room ID of room version %s", e.rules.Version)
 	}

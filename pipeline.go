@@ -160,6 +160,9 @@ func findRules(_ context.Context, r *receipt) error {
 		return fmt.Errorf("%w: room_version of %d bytes", ErrBadJSON, len(version))
 	}
 	rules, err := r.config.Rules(version)
+	if err == nil {
+		err = rules.check()
+	}
 	if errors.Is(err, ErrRoomVersion) {
 		return &versionError{version}
 	}

@@ -6,28 +6,23 @@ package fedinvite
 //
 // A key that is kept keeps its value whatever its type.
 func appendRedacted(dst []byte, text string, members []pair, eventType string, r *Rules) []byte {
-	dst = append(dst, '{')
+	c := copier{dst: append(dst, '{'), text: text}
 	for _, m := range members {
 		key := m.key(text)
-		if !r.keepsTopLevel(key, eventType) {
-			continue
+		switch {
+		case key == "content":
+			c.comma()
+			c.dst = r.Redaction.appendContent(append(c.dst, `"content":`...), m.raw(text), eventType)
+		case r.keepsTopLevel(key, eventType):
+			c.keep(m)
 		}
-		if dst[len(dst)-1] != '{' {
-			dst = append(dst, ',')
-		}
-		if key == "content" {
-			dst = append(dst, `"content":`...)
-			dst = r.Redaction.appendContent(dst, m.raw(text), eventType)
-			continue
-		}
-		dst = append(dst, text[m.start:m.end]...)
 	}
-	return append(dst, '}')
+	return append(c.flush(), '}')
 }
 
 func (r *Rules) keepsTopLevel(key, eventType string) bool {
 	switch key {
-	case "auth_events", "content", "depth", "event_id", "hashes", "origin_server_ts",
+	case "auth_events", "depth", "event_id", "hashes", "origin_server_ts",
 		"prev_events", "sender", "state_key", "type":
 		return true
 	case "room_id":

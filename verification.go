@@ -26,7 +26,12 @@ type verification struct {
 	checks  int
 }
 
-func newVerification(keys KeySource) *verification { return &verification{keys: keys} }
+func newVerification(keys KeySource) *verification {
+	if keys == nil {
+		keys = KeyMap(nil) // knows no key, which makes a better error than a crash
+	}
+	return &verification{keys: keys}
+}
 
 // A signatureSet is the canonical signatures object of one document, and what
 // there is to know to check it.
