@@ -79,16 +79,22 @@ func ParseRequestV1(body []byte) (Request, error) {
 
 // checkedObject returns body as text in which gjson finds what our scanner found.
 func checkedObject(body []byte) (string, error) {
-	s := scratches.Get().(*scratch)
-	defer s.free()
-	var err error
-	if s.canonical, err = appendCanonical(s.canonical[:0], body, legacyNumbers); err != nil {
+	if err := checkValueJSON(body); err != nil {
 		return "", err
 	}
-	if s.canonical[0] != '{' {
+	if bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
 		return "", fmt.Errorf("%w: not an object", ErrBadJSON)
 	}
 	return string(body), nil
+}
+
+// checkValueJSON refuses what is not one JSON value without duplicate keys and bad text.
+func checkValueJSON(src []byte) error {
+	s := scratches.Get().(*scratch)
+	defer s.free()
+	var err error
+	s.canonical, err = appendCanonical(s.canonical[:0], src, legacyNumbers)
+	return err
 }
 
 func rawObject(name string, value gjson.Result) (json.RawMessage, error) {
@@ -142,17 +148,19 @@ func (r Request) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 || r.RoomVersion == "" {
 		return nil, fmt.Errorf("%w: event or room_version", ErrMissing)
 	}
-	version, err := json.Marshal(r.RoomVersion)
-	if err != nil {
-		return nil, err
+	if _, err := checkedObject(r.Event); err != nil {
+		return nil, fmt.Errorf("event: %w", err)
 	}
 	body := append([]byte(`{"event":`), r.Event...)
 	if r.RoomState != nil {
+		var err error
 		body = append(body, `,"invite_room_state":`...)
-		body = appendArray(body, r.RoomState)
+		if body, err = appendArray(body, r.RoomState); err != nil {
+			return nil, err
+		}
 	}
 	body = append(body, `,"room_version":`...)
-	body = append(body, version...)
+	body = append(body, quote(string(r.RoomVersion))...)
 	return finishObject(body, r.Extra, "event", "invite_room_state", "room_version")
 }
 
@@ -177,43 +185,46 @@ func (r Request) MarshalV1() ([]byte, error) {
 	if held, err := parseRoomState(gjson.Get(text, "unsigned.invite_room_state")); err == nil && held != nil && slices.EqualFunc(held, r.RoomState, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
 		return []byte(text), nil
 	}
-	body, err := sjson.SetRawBytes([]byte(text), "unsigned.invite_room_state", appendArray(nil, r.RoomState))
+	state, err := appendArray(nil, r.RoomState)
+	if err != nil {
+		return nil, err
+	}
+	body, err := sjson.SetRawBytes([]byte(text), "unsigned.invite_room_state", state)
 	if err != nil {
 		return nil, fmt.Errorf("setting invite_room_state: %w", err)
 	}
-	return finishObject(body[:len(body)-1], nil)
+	return body, nil
 }
 
-func appendArray(dst []byte, items []json.RawMessage) []byte {
+// appendArray appends the room state. Each entry must be JSON by itself: what only
+// adds up to JSON could bring members of its own.
+func appendArray(dst []byte, entries []json.RawMessage) ([]byte, error) {
 	dst = append(dst, '[')
-	for i, item := range items {
+	for i, entry := range entries {
+		if err := checkValueJSON(entry); err != nil {
+			return nil, fmt.Errorf("invite_room_state: %w", err)
+		}
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, item...)
+		dst = append(dst, entry...)
 	}
-	return append(dst, ']')
+	return append(dst, ']'), nil
 }
 
-// finishObject closes the object body after adding extra, in order, and makes sure
-// that the parts that callers gave us add up to JSON.
+// finishObject closes the object body after adding extra, in order.
 func finishObject(body []byte, extra map[string]json.RawMessage, taken ...string) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
 		if slices.Contains(taken, name) {
 			continue
 		}
-		key, err := json.Marshal(name)
-		if err != nil {
-			return nil, err
+		if err := checkValueJSON(extra[name]); err != nil {
+			return nil, fmt.Errorf("%q: %w", clip(name), err)
 		}
-		body = append(append(append(body, ','), key...), ':')
+		body = append(append(append(body, ','), quote(name)...), ':')
 		body = append(body, extra[name]...)
 	}
-	body = append(body, '}')
-	if _, err := checkedObject(body); err != nil {
-		return nil, err
-	}
-	return body, nil
+	return append(body, '}'), nil
 }
 
 // A Response is the answer to an invite: the event with the signature of the
@@ -267,6 +278,9 @@ func ParseResponseV1(body []byte) (Response, error) {
 func (r Response) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 {
 		return nil, fmt.Errorf("%w: event", ErrMissing)
+	}
+	if _, err := checkedObject(r.Event); err != nil {
+		return nil, fmt.Errorf("event: %w", err)
 	}
 	return finishObject(append([]byte(`{"event":`), r.Event...), r.Extra, "event")
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // maxBuiltSize is the limit for events that we make: some servers count an empty
@@ -83,6 +84,9 @@ func NewInvite(ctx context.Context, d Draft, rules Rules, s Signer) (*Event, err
 
 // unsigned returns the event without hashes and signatures, in canonical form.
 func (d *Draft) unsigned(rules *Rules, s Signer) (string, error) {
+	if err := d.check(); err != nil {
+		return "", err
+	}
 	content := "{}"
 	if len(d.Content) > 0 {
 		var err error
@@ -125,6 +129,25 @@ func (d *Draft) unsigned(rules *Rules, s Signer) (string, error) {
 		id = "$" + base64.RawURLEncoding.EncodeToString(hash[:]) + ":" + string(s.ServerName())
 	}
 	return with(text, "event_id", quote(id)), nil
+}
+
+// check refuses what could only be written after a repair.
+func (d *Draft) check() error {
+	texts := []string{d.RoomID, d.Sender, d.Invitee, d.EventID}
+	for _, refs := range [][]EventRef{d.AuthEvents, d.PrevEvents} {
+		for _, ref := range refs {
+			texts = append(texts, ref.ID)
+		}
+	}
+	for _, s := range texts {
+		if !utf8.ValidString(s) {
+			return fmt.Errorf("%w: %q", ErrBadText, clip(s))
+		}
+	}
+	if ts := d.Time.UnixMilli(); ts < -maxSafeInteger || ts > maxSafeInteger {
+		return fmt.Errorf("%w: origin_server_ts", ErrBadNumber)
+	}
+	return nil
 }
 
 // references writes auth_events or prev_events: pairs of ID and hash in room

@@ -78,6 +78,12 @@ func adversarial() map[string]func(size int) []byte {
 			return []byte("[" + strings.Repeat(unit+",", size/(len(unit)+1)) + "0]")
 		}
 	}
+	objects := func(n int, format string) func(int) []byte {
+		return func(size int) []byte {
+			key := func(i, n int) string { return fmt.Sprintf(format, 'À'+n-i) }
+			return repeat(string(object(n, 1, key)))(size)
+		}
+	}
 	inString := func(unit string) func(int) []byte {
 		return func(size int) []byte { return []byte(`"` + strings.Repeat(unit, size/len(unit)) + `"`) }
 	}
@@ -86,9 +92,9 @@ func adversarial() map[string]func(size int) []byte {
 			return object(size, 13, func(i, n int) string { return fmt.Sprintf("key%05d", n-i) })
 		},
 		"shortkeys": func(size int) []byte {
-			return object(size, 8, func(i, n int) string {
+			return object(size, 8, func(i, n int) string { // three bytes each
 				i = i * 7919 % n
-				return string([]byte{'0' + byte(i%62), '0' + byte(i/62%62), '0' + byte(i/3844)})
+				return fmt.Sprintf("%03x", i)
 			})
 		},
 		"prefixes": func(size int) []byte { // two keys differ at the end only
@@ -104,19 +110,14 @@ func adversarial() map[string]func(size int) []byte {
 		},
 		"deep": func(size int) []byte { // unsorted at every level, as deep as allowed
 			pad := strings.Repeat("x", max(0, size/2/127-20))
-			return []byte(nest(`{"b":"`+pad+`","a":`, `0`, `,"0":"`+pad+`"}`, 127))
+			return []byte(nestJSON(`{"b":"`+pad+`","a":`, `0`, `,"0":"`+pad+`"}`, 127))
 		},
 		"tiny": repeat(`{"b":0,"a":0}`),
-		"groups": func(size int) []byte { // objects of the size at which sorting changes
-			var keys []string
-			for i := range 64 {
-				keys = append(keys, fmt.Sprintf(`"%c":0`, '~'-i&^4|i&1))
-			}
-			slices.Sort(keys)
-			keys = slices.Compact(keys)
-			keys = slices.DeleteFunc(keys, func(k string) bool { return k[1] == '\\' || k[1] == '"' })
-			slices.Reverse(keys)
-			return repeat("{" + strings.Join(keys, ",") + "}")(size)
+		"few":  objects(63, "%c"), // reversed, of sizes at which the way of sorting changes
+		"many": objects(64, "%c"),
+		"ties": objects(63, "shared by all keys, %c"),
+		"outlier": func(size int) []byte { // all but one share more than is looked at at once
+			return object(size, 17, func(i, n int) string { return fmt.Sprintf("%.7s%05d", "pppppppq"[i/(n-1):], n-i) })
 		},
 		"escaped":     inString(`\u0041`),
 		"controls":    inString(`\u001F`),
@@ -175,6 +176,27 @@ func BenchmarkAdversarial(b *testing.B) {
 	inputs := adversarial()
 	for _, name := range sortedNames(inputs) {
 		b.Run(name, func(b *testing.B) { benchmarkAppend(b, inputs[name](60000)) })
+	}
+}
+
+// BenchmarkLegacyFloats reads numbers of which some are hard to round.
+func BenchmarkLegacyFloats(b *testing.B) {
+	for name, number := range map[string]string{
+		"plain": "50.57", "long": "0.30000000000000004", "subnormal": "5e-324",
+		"middle": "8.98846567431158053655e307", "digits": "0." + strings.Repeat("123456789", 100),
+	} {
+		src := []byte("[" + strings.Repeat(number+",", 60000/len(number)) + "0]")
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(src)))
+			b.ReportAllocs()
+			var dst []byte
+			for b.Loop() {
+				var err error
+				if dst, err = fedinvite.AppendLegacyCanonicalJSON(dst[:0], src); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -80,7 +82,7 @@ func (v *canonicalVector) input(t testing.TB) []byte {
 	return nil
 }
 
-var categories = map[string]error{
+var vectorCategories = map[string]error{
 	"syntax":                 fedinvite.ErrNotJSON,
 	"invalid_utf8":           fedinvite.ErrBadText,
 	"lone_surrogate":         fedinvite.ErrBadText,
@@ -101,7 +103,7 @@ func (w canonicalWant) check(t *testing.T, out []byte, err error) {
 	}
 	switch {
 	case w.Error != "":
-		want, ok := categories[w.Error]
+		want, ok := vectorCategories[w.Error]
 		if !ok {
 			t.Fatalf("unknown category %q", w.Error)
 		}
@@ -138,15 +140,7 @@ func TestCanonicalVectors(t *testing.T) {
 	}
 }
 
-func canonical(t *testing.T, in, want string) {
-	t.Helper()
-	got, err := fedinvite.CanonicalJSON([]byte(in))
-	if err != nil || string(got) != want {
-		t.Errorf("CanonicalJSON(%q)\n got %q, %v\nwant %q", in, got, err, want)
-	}
-}
-
-func nest(open, mid, end string, n int) string {
+func nestJSON(open, mid, end string, n int) string {
 	return strings.Repeat(open, n) + mid + strings.Repeat(end, n)
 }
 
@@ -163,10 +157,10 @@ func TestCanonicalDepth(t *testing.T) {
 		for name, f := range map[string]func([]byte) ([]byte, error){
 			"strict": fedinvite.CanonicalJSON, "legacy": fedinvite.LegacyCanonicalJSON,
 		} {
-			if _, err := f([]byte(nest(s.open, s.mid, s.end, n))); err != nil {
+			if _, err := f([]byte(nestJSON(s.open, s.mid, s.end, n))); err != nil {
 				t.Errorf("%s %s: 128 levels refused: %v", name, s.open, err)
 			}
-			if _, err := f([]byte(nest(s.open, s.mid, s.end, n+1))); !errors.Is(err, fedinvite.ErrTooDeep) {
+			if _, err := f([]byte(nestJSON(s.open, s.mid, s.end, n+1))); !errors.Is(err, fedinvite.ErrTooDeep) {
 				t.Errorf("%s %s: 129 levels: %v", name, s.open, err)
 			}
 		}
@@ -219,8 +213,8 @@ func TestCanonicalErrors(t *testing.T) {
 		{`{"b":{"x":1,"c":0,"\u0078":2}}`, fedinvite.ErrDuplicateKey, 18, "/b/x"},
 		{`{"~/":1,"~\/":2}`, fedinvite.ErrDuplicateKey, 8, "/~0~1"},
 		{`{"b":[{"\n":1,"\u000a":2}]}`, fedinvite.ErrDuplicateKey, 14, "/b/0/\n"},
-		{nest("[", "", "]", 129), fedinvite.ErrTooDeep, 128, strings.Repeat("/0", 128)},
-		{nest(`{"ab":`, "1", "}", 129), fedinvite.ErrTooDeep, 768, strings.Repeat("/ab", 85) + "/"},
+		{nestJSON("[", "", "]", 129), fedinvite.ErrTooDeep, 128, strings.Repeat("/0", 128)},
+		{nestJSON(`{"ab":`, "1", "}", 129), fedinvite.ErrTooDeep, 768, strings.Repeat("/ab", 85) + "/"},
 		{`{"a` + long + `":1.5}`, fedinvite.ErrBadNumber, 405, "/a" + long[:254]},
 		{`{"` + long + `":1.5}`, fedinvite.ErrBadNumber, 404, "/" + long[:254]},
 	}
@@ -262,7 +256,7 @@ func TestCanonicalErrorsHideValues(t *testing.T) {
 		`{"k":"secret` + "\xff" + `"}`, `{"k":"secret\ud800"}`, `{"k":"secret\q"}`, `{"k":"secret`,
 		`{"k":31337.5}`, `{"k":3133731337313373133731337}`, `{"k":31337x}`, `{"k":secret}`,
 		`{"k":"secret","k":"secret"}`, `{"l":"secret","k":"secret","l":"secret"}`,
-		`{"k":"secret"}secret`, `secret`, `{"k":["secret",` + nest("[", "", "]", 130) + `]}`,
+		`{"k":"secret"}secret`, `secret`, `{"k":["secret",` + nestJSON("[", "", "]", 130) + `]}`,
 		`{"k":"secret","secret` + "\xff" + `":1}`,
 	} {
 		_, err := fedinvite.CanonicalJSON([]byte(in))
@@ -344,10 +338,12 @@ func TestLegacyNumbers(t *testing.T) {
 		"9999999999999998.0": "9999999999999998.0", "9999999999999999.9": "1e+16",
 		"1.5e300": "1.5e+300", "5e-324": "5e-324", "12345678901234567890": "12345678901234567890",
 		"-9007199254740993": "-9007199254740993", "1E2": "100.0", "123e-2": "1.23",
+		// Here strconv.ParseFloat, unlike Python, loses powers of ten.
+		"1" + strings.Repeat("0", 5000) + "e-5000": "1.0", "-12" + strings.Repeat("0", 900) + "E-901": "-1.2",
 	} {
 		got, err := fedinvite.LegacyCanonicalJSON([]byte(in))
 		if err != nil || string(got) != want {
-			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
+			t.Errorf("%.50s: got %s, %v, want %s", in, got, err, want)
 		}
 	}
 	for _, sign := range []string{"", "-"} {
@@ -363,18 +359,62 @@ func TestLegacyNumbers(t *testing.T) {
 	}
 }
 
-// oracle is the slow way: encoding/json into a tree, and the tree written out.
-func oracle(t testing.TB, src []byte) []byte {
+// Exact arithmetic must give what strconv gives, wherever it is used.
+func TestLegacyFloats(t *testing.T) {
+	numbers := []string{
+		"4.9e-324", "2.4703282292062327e-324", "2.4703282292062328e-324", "2.4e-324", "9e-325", "1e-330", "1e-99999999999999999999",
+		"2.2250738585072011e-308", "2.2250738585072014e-308", "1.7976931348623158e308", "1.7976931348623159e308", "9.99e308",
+		"0." + strings.Repeat("0", 5000) + "1e5000", "0e99999999999999999999",
+		"0." + strings.Repeat("0", 400), "9007199254740993.0", "9007199254740993." + strings.Repeat("0", 900) + "1",
+		"9007199254740993." + strings.Repeat("0", 790) + "1", "1.0000000000000001110223024625156540423631668090820312500000",
+		"1.00000000000000011102230246251565404236316680908203125", "1.00000000000000011102230246251565404236316680908203124",
+		"8.98846567431158053655e307", "8.988465674311580536e307", "179769313486231580793" + strings.Repeat("7", 288) + ".0",
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		// The middle of two neighbours, exactly or but for the last digits.
+		f := math.Float64frombits(r.Uint64() >> (1 + r.IntN(12)))
+		g := math.Nextafter(f, math.Inf(1))
+		if math.IsInf(g, 0) || math.IsNaN(g) {
+			continue
+		}
+		middle := new(big.Float).SetPrec(60).Add(big.NewFloat(f), big.NewFloat(g))
+		middle.Quo(middle, big.NewFloat(2))
+		for _, digits := range []int{15, 17, 18, 19, 20, 30, 780} {
+			numbers = append(numbers, middle.Text('e', digits))
+		}
+		numbers = append(numbers, fmt.Sprintf("%d.%de%d", r.Uint64N(1e6), r.Uint64(), r.IntN(660)-330))
+	}
+	for _, number := range numbers {
+		f, err := strconv.ParseFloat(number, 64)
+		for _, sign := range []string{"", "-"} {
+			got, gotErr := fedinvite.LegacyCanonicalJSON([]byte(sign + number))
+			if err != nil {
+				if !errors.Is(gotErr, fedinvite.ErrBadNumber) {
+					t.Errorf("%s%.50s: %s, %v, want an error", sign, number, got, gotErr)
+				}
+				continue
+			}
+			back, backErr := strconv.ParseFloat(string(got), 64)
+			if gotErr != nil || backErr != nil || back != math.Copysign(f, float64(1-2*len(sign))) || (got[0] == '-') != (sign == "-") {
+				t.Errorf("%s%.50s: got %s, %v, want %v", sign, number, got, gotErr, f)
+			}
+		}
+	}
+}
+
+// canonicalOracle is the slow way: encoding/json into a tree, and the tree written out.
+func canonicalOracle(t testing.TB, src []byte) []byte {
 	d := json.NewDecoder(bytes.NewReader(src))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
 		t.Fatalf("%q: %v", src, err)
 	}
-	return writeTree(nil, v)
+	return oracleTree(nil, v)
 }
 
-func writeTree(b []byte, v any) []byte {
+func oracleTree(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
 		return append(b, "null"...)
@@ -386,14 +426,14 @@ func writeTree(b []byte, v any) []byte {
 		}
 		return append(b, v...)
 	case string:
-		return writeString(b, v)
+		return oracleString(b, v)
 	case []any:
 		b = append(b, '[')
 		for i, e := range v {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = writeTree(b, e)
+			b = oracleTree(b, e)
 		}
 		return append(b, ']')
 	}
@@ -408,13 +448,13 @@ func writeTree(b []byte, v any) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(writeString(b, k), ':')
-		b = writeTree(b, m[k])
+		b = append(oracleString(b, k), ':')
+		b = oracleTree(b, m[k])
 	}
 	return append(b, '}')
 }
 
-func writeString(b []byte, s string) []byte {
+func oracleString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for _, r := range s {
 		switch short := strings.IndexRune("\b\t\n\f\r\"\\", r); {
@@ -529,6 +569,75 @@ func TestCanonicalAgainstOracle(t *testing.T) {
 	}
 }
 
+func TestCanonicalAdversarial(t *testing.T) {
+	for name, f := range adversarial() {
+		for _, size := range []int{500, 5000, 60000} {
+			checkCanonical(t, f(size), !strings.Contains(name, "duplicate"))
+		}
+	}
+}
+
+// Twins are found however keys are sorted: few or many, near or apart, and
+// whatever else they share.
+func TestCanonicalTwins(t *testing.T) {
+	for _, prefix := range []string{"", "short", "sevenby", "eight by", strings.Repeat("long", 20)} {
+		for _, n := range []int{2, 3, 20, 63, 64, 65, 300} {
+			for _, twin := range []int{1, n / 2, n - 1} {
+				in := "{"
+				for i := range n {
+					if i == twin {
+						in += fmt.Sprintf(`"%s%03d":0,`, prefix, n)
+					}
+					in += fmt.Sprintf(`"%s%03d":0,`, prefix, n-i)
+				}
+				in = in[:len(in)-1] + "}"
+				_, err := fedinvite.CanonicalJSON([]byte(in))
+				var je *fedinvite.JSONError
+				if !errors.Is(err, fedinvite.ErrDuplicateKey) || !errors.As(err, &je) {
+					t.Fatalf("%s: %v", in, err)
+				}
+				if want := 1 + twin*(len(prefix)+8); int(je.Offset) != want || je.Pointer != fmt.Sprintf("/%s%03d", prefix, n) {
+					t.Errorf("%s: %v, want byte %d", in, err, want)
+				}
+			}
+			in := "{" + strings.Repeat(`"`+prefix+`":0,`, n) + `"a":0}`
+			if _, err := fedinvite.CanonicalJSON([]byte(in)); !errors.Is(err, fedinvite.ErrDuplicateKey) {
+				t.Errorf("%s: %v", in, err)
+			}
+		}
+	}
+}
+
+// A key is less than the same key with NULs behind it.
+func TestCanonicalNULs(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	for _, prefix := range []string{"", "a", "sevenby", "eight by", "shared by all"} {
+		for _, n := range []int{2, 10, 63, 64, 100} {
+			var in []byte
+			for _, nuls := range r.Perm(n) {
+				in = fmt.Appendf(in, `,"%s%s":%d`, prefix, strings.Repeat(`\u0000`, nuls), nuls)
+			}
+			in[0] = '{'
+			checkCanonical(t, append(in, '}'), true)
+			twin := fmt.Appendf(in, `,"%s%s":0}`, prefix, strings.Repeat(`\u0000`, n/2))
+			if _, err := fedinvite.CanonicalJSON(twin); !errors.Is(err, fedinvite.ErrDuplicateKey) {
+				t.Errorf("%s: %v", twin, err)
+			}
+			var few []byte // keys, all of them short
+			for i := range n {
+				few = fmt.Appendf(few, `,"%s%s%c":0`, prefix, strings.Repeat(`\u0000`, i%4), 'À'+i)
+			}
+			few[0] = '{'
+			few = fmt.Appendf(few, `,"%s":1,"%s\u0000":1}`, prefix, prefix)
+			checkCanonical(t, few, true)
+		}
+	}
+	in := "{" + strings.Repeat(`"ab\u0000":0,"ab":0,`, 50) + `"a":0}`
+	if _, err := fedinvite.CanonicalJSON([]byte(in)); !errors.Is(err, fedinvite.ErrDuplicateKey) {
+		t.Error(err)
+	}
+}
+
 // checkCanonical checks what holds for every input.
 func checkCanonical(t testing.TB, src []byte, mustPass bool) {
 	t.Helper()
@@ -543,6 +652,10 @@ func checkCanonical(t testing.TB, src []byte, mustPass bool) {
 		}
 	}
 	out, err := fedinvite.CanonicalJSON(src)
+	scanned, scanErr := fedinvite.ScanCanonical(src)
+	if !bytes.Equal(out, scanned) || (err == nil) != (scanErr == nil) {
+		t.Fatalf("%q: %q, %v, but without the check whether it is canonical %q, %v", src, out, err, scanned, scanErr)
+	}
 	if err != nil {
 		if mustPass {
 			t.Fatalf("%q: %v", src, err)
@@ -566,7 +679,7 @@ func checkCanonical(t testing.TB, src []byte, mustPass bool) {
 	if !json.Valid(src) {
 		t.Fatalf("%q: not JSON, but accepted", src)
 	}
-	if want := oracle(t, src); !bytes.Equal(out, want) {
+	if want := canonicalOracle(t, src); !bytes.Equal(out, want) {
 		t.Fatalf("%q:\n got %q\nwant %q", src, out, want)
 	}
 	again, err := fedinvite.CanonicalJSON(out)

@@ -180,7 +180,7 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		body.RoomVersion = &e.RoomVersion
 	}
 	if e.Code == CodeLimitExceeded {
-		body.RetryAfterMS = int64((e.RetryAfter + time.Millisecond - 1) / time.Millisecond)
+		body.RetryAfterMS = int64((max(e.RetryAfter, 0) + time.Millisecond - 1) / time.Millisecond)
 	}
 	return json.Marshal(body)
 }

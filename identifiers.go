@@ -75,26 +75,47 @@ func validPort(s string) bool {
 
 // validHost reports whether s is a DNS name or, if it looks like one, an IPv4 literal.
 func validHost(s string) bool {
-	if s == "" {
+	var seen byte
+	dots := 0
+	for i := range len(s) {
+		class := hostClass[s[i]]
+		seen |= class
+		dots += int(class & hostDot)
+	}
+	if seen&hostNone != 0 {
 		return false
 	}
-	digits, dots := 0, 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case '0' <= c && c <= '9':
-			digits++
-		case c == '.':
-			dots++
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '-':
-		default:
-			return false
-		}
-	}
-	if dots == 3 && digits == len(s)-3 {
+	if seen&hostLetter == 0 && dots == 3 {
 		_, err := netip.ParseAddr(s)
 		return err == nil
 	}
-	return true
+	return s != ""
+}
+
+// The classes of bytes in a host name.
+const (
+	hostDot    = 1 << iota // counted, so it must be 1
+	hostDigit              // 0-9
+	hostLetter             // A-Z, a-z and '-'
+	hostNone               // may not be there
+)
+
+var hostClass = classifyHost()
+
+func classifyHost() (class [256]byte) {
+	for c := range class {
+		switch {
+		case c == '.':
+			class[c] = hostDot
+		case '0' <= c && c <= '9':
+			class[c] = hostDigit
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '-':
+			class[c] = hostLetter
+		default:
+			class[c] = hostNone
+		}
+	}
+	return class
 }
 
 // ParseUserID splits a user ID into its localpart and its server (appendices,

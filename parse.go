@@ -3,6 +3,7 @@ package fedinvite
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -43,22 +44,12 @@ func parseEvent(raw []byte, rules *Rules, from provenance) (*Event, error) {
 	if err := rules.check(); err != nil {
 		return nil, err
 	}
-	numbers := legacyNumbers
-	if from == fromNetwork {
-		numbers = rules.numbers()
-	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
-	var err error
-	if s.canonical, err = appendCanonical(s.canonical[:0], raw, numbers); err != nil {
+	p := parser{Event: &Event{rules: *rules}, strict: from == fromNetwork}
+	if err := p.read(raw, s); err != nil {
 		return nil, err
 	}
-	p := parser{Event: &Event{rules: *rules}, strict: from == fromNetwork}
-	// The event and its signed form share one allocation. The first is read while
-	// the second is still to be written behind it, which is what a Builder allows.
-	p.text.Grow(2 * len(s.canonical))
-	p.text.Write(s.canonical)
-	p.json = p.text.String()
 	return p.parse(s)
 }
 
@@ -73,14 +64,40 @@ type parser struct {
 	hashes, sha256, eventID, roomID, eventType, sender, stateKey, depth, ts string
 }
 
+// read brings raw into canonical form and finds its members.
+func (p *parser) read(raw []byte, s *scratch) error {
+	var found bool
+	if s.members, found = canonicalMembers(s.members[:0], raw); found {
+		p.keep(raw)
+		return nil
+	}
+	numbers := legacyNumbers
+	if p.strict {
+		numbers = p.rules.numbers()
+	}
+	var err error
+	if s.canonical, err = appendCanonical(s.canonical[:0], raw, numbers); err != nil {
+		return err
+	}
+	p.keep(s.canonical)
+	s.members = slices.AppendSeq(s.members[:0], membersOf(p.json))
+	return nil
+}
+
+// keep sets json. The event and its signed form share one allocation: the first is
+// read while the second is still to be written behind it, as a Builder allows.
+func (p *parser) keep(canonical []byte) {
+	p.text.Grow(2 * len(canonical))
+	p.text.Write(canonical)
+	p.json = p.text.String()
+}
+
 func (p *parser) parse(s *scratch) (*Event, error) {
 	if !isObject(p.json) {
 		return nil, fmt.Errorf("%w: event is not an object", ErrBadJSON)
 	}
-	s.members = s.members[:0]
 	size := len(p.json)
-	for m := range membersOf(p.json) {
-		s.members = append(s.members, m)
+	for _, m := range s.members {
 		p.take(m)
 		if m.key(p.json) == "unsigned" {
 			size -= m.end - m.start + 1
@@ -194,6 +211,10 @@ func (p *parser) countSignatures() {
 	if !isObject(p.signatures) {
 		p.fail("signatures is not an object")
 		return
+	}
+	const shortest = len(`"":"",`)
+	if len(p.signatures) <= maxSignatures*shortest {
+		return // no room for more
 	}
 	count := 0
 	for m := range membersOf(p.signatures) {

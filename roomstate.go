@@ -34,7 +34,8 @@ const (
 // is only what the inviting server says.
 type RoomState struct {
 	// Events has one entry for each type and state key, in the order of the
-	// request: the verified PDU if there is one, else the first.
+	// request: the verified PDU if there is one, or the create event that the room
+	// ID is made of, else the first.
 	Events []StateEvent
 	// Warnings wrap [ErrStateMissing], [ErrStateStripped], [ErrStateRoom] or
 	// [ErrStateSignature], or say which entry was left out because it is no state
@@ -252,7 +253,7 @@ func (c *stateChecker) dropRepeats() {
 		case !seen:
 			at[k] = len(kept)
 			kept = append(kept, e)
-		case e.Verified && !kept[i].Verified:
+		case e.Verified && !kept[i].Verified, c.provesRoom(e) && e.PDU != nil && kept[i].PDU == nil:
 			kept[i] = e
 		}
 	}

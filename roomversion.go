@@ -141,7 +141,7 @@ func describeVersions() []Rules {
 
 	// https://spec.matrix.org/v1.19/rooms/v6/: strict JSON, m.room.aliases is an ordinary event.
 	r.StrictJSON = true
-	r.MaxDepth = 1<<53 - 1 // the greatest integer of canonical JSON
+	r.MaxDepth = maxSafeInteger
 	r.Redaction.KeepAliases = false
 	r.Auth.PowerLevels = PowerLevelStrings
 	r.Auth.MemberRule = 4
@@ -184,6 +184,9 @@ func describeVersions() []Rules {
 
 	return all
 }
+
+// maxSafeInteger is the greatest integer of canonical JSON.
+const maxSafeInteger = 1<<53 - 1
 
 // RoomVersions returns the room versions that have Rules, oldest first, in a
 // fresh slice.

@@ -279,8 +279,11 @@ func sign(ctx context.Context, s Signer, message []byte) ([]byte, error) {
 	if s == nil {
 		return nil, errors.New("no signer")
 	}
-	if !validServerName(string(s.ServerName())) || !isKeyVersion(strings.TrimPrefix(string(s.KeyID()), ed25519Prefix)) {
-		return nil, fmt.Errorf("%w: the signer's name or key ID", ErrIdentifier)
+	if !validServerName(string(s.ServerName())) {
+		return nil, fmt.Errorf("%w: the signer's server name", ErrIdentifier)
+	}
+	if _, err := ParseKeyID(string(s.KeyID())); err != nil {
+		return nil, err
 	}
 	signature, err := s.Sign(ctx, message)
 	if err != nil {
