@@ -52,7 +52,9 @@ func AppendCanonicalJSON(dst, src []byte) ([]byte, error) {
 // as it came: an integer is kept as written, up to 4,300 digits (-0 becomes 0);
 // a number with a fraction or an exponent is rounded to binary64 and written as
 // repr writes it in Python, because hashes and signatures are made over that.
-// Longer integers, and numbers that overflow to infinity, are [ErrBadNumber].
+// Longer integers, numbers that overflow to infinity and, because they cost
+// much, more than 100 numbers that are subnormal or that have more than 19
+// digits and a fraction or exponent, are [ErrBadNumber].
 // What CanonicalJSON takes gives the same bytes here. The specification's
 // [Canonical JSON] has no such numbers, and room version 6 and later refuse
 // them: do not originate any.
@@ -267,6 +269,7 @@ type jsonEncoder struct {
 	text    []byte
 	hidden  int // how many bytes of text are decoded keys, not to be written
 	numbers numberRules
+	hard    int // numbers that took exact arithmetic
 
 	members []jsonMember // of the objects that are open
 	sorted  []jsonSpan   // the members of the objects below
@@ -316,7 +319,7 @@ func (e *jsonEncoder) release() {
 		return
 	}
 	e.src, e.err, e.path = nil, nil, nil
-	e.copied, e.hidden = 0, 0
+	e.copied, e.hidden, e.hard = 0, 0, 0
 	e.text, e.members, e.sorted, e.objects = e.text[:0], e.members[:0], e.sorted[:0], e.objects[:0]
 	jsonEncoders.Put(e)
 }

@@ -706,3 +706,18 @@ func FuzzCanonicalJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, src []byte) { checkCanonical(t, src, false) })
 }
+
+// What costs much may come up to a limit only, which starts anew for each text.
+func TestLegacyHardNumbers(t *testing.T) {
+	hard := func(n int) []byte {
+		return []byte("[" + strings.Repeat("5e-324,", n) + strings.Repeat("0.1,", 500) + "0]")
+	}
+	for range 2 {
+		if _, err := fedinvite.LegacyCanonicalJSON(hard(100)); err != nil {
+			t.Errorf("100 hard numbers: %v", err)
+		}
+		if _, err := fedinvite.LegacyCanonicalJSON(hard(101)); !errors.Is(err, fedinvite.ErrBadNumber) {
+			t.Errorf("101 hard numbers: %v, want ErrBadNumber", err)
+		}
+	}
+}

@@ -253,6 +253,7 @@ func skipLiteral(src []byte, i int, want string) int {
 const (
 	maxInteger      = "9007199254740991" // 2^53−1
 	maxLegacyDigits = 4300               // Python takes no longer integers
+	maxHardNumbers  = 100                // in one text; they cost microseconds each
 )
 
 // number reads a number.
@@ -278,8 +279,11 @@ func (e *jsonEncoder) number(i int) int {
 			return e.fail(i, ErrBadNumber)
 		}
 	default:
-		f := parseFloat(token)
-		if math.IsInf(f, 0) {
+		f, hard := parseFloat(token)
+		if hard {
+			e.hard++
+		}
+		if math.IsInf(f, 0) || e.hard > maxHardNumbers {
 			return e.fail(i, ErrBadNumber)
 		}
 		e.flush(i)
@@ -370,14 +374,15 @@ func appendPythonFloat(dst []byte, f float64) []byte {
 	return dst
 }
 
-// parseFloat returns the float64 nearest to a number, or an infinity.
+// parseFloat returns the float64 nearest to a number, or an infinity, and
+// whether that was hard to tell.
 //
 // So does strconv.ParseFloat, but it may take 20 µs for as many bytes: for
 // subnormal numbers, and for those so near to the middle of two floats that it
-// takes more than 19 digits to tell. A stranger can send thousands of them;
-// exact arithmetic settles them ten times as fast. Also, it loses powers of ten
-// from integers of more than 800 digits with an exponent.
-func parseFloat(token []byte) (f float64) {
+// takes more than 19 digits to tell. Exact arithmetic settles them ten times as
+// fast; a stranger can send thousands, so they are counted too. Also, it loses
+// powers of ten from integers of more than 800 digits with an exponent.
+func parseFloat(token []byte) (f float64, hard bool) {
 	var buf [maxFloatDigits + 32]byte
 	decimal, digits, exponent := parseDecimal(buf[:0], token)
 	switch {
@@ -387,6 +392,7 @@ func parseFloat(token []byte) (f float64) {
 	case digits <= 19 && -300 < exponent && exponent < 300:
 		f, _ = strconv.ParseFloat(string(decimal), 64)
 	default:
+		hard = true
 		var r big.Rat
 		r.SetString(string(decimal))
 		f, _ = r.Float64()
@@ -394,7 +400,7 @@ func parseFloat(token []byte) (f float64) {
 	if token[0] == '-' {
 		f = math.Copysign(f, -1)
 	}
-	return f
+	return f, hard
 }
 
 // maxFloatDigits is more digits than the middle of any two floats has, 768: of
