@@ -193,14 +193,14 @@ var wireTable = []struct {
 	code   Code
 }{
 	{ErrUnauthorized, http.StatusUnauthorized, CodeUnauthorized},
-	{ErrTooLarge, http.StatusRequestEntityTooLarge, CodeTooLarge},
-	{ErrRoomVersion, http.StatusBadRequest, CodeIncompatibleRoomVersion},
 	{ErrStateMissing, http.StatusBadRequest, CodeInvalidParam},
 	{ErrStateStripped, http.StatusBadRequest, CodeInvalidParam},
 	{ErrStateRoom, http.StatusBadRequest, CodeInvalidParam},
 	{ErrStateSignature, http.StatusBadRequest, CodeInvalidParam},
 	{ErrStateLimit, http.StatusBadRequest, CodeInvalidParam},
 	{ErrKeysUnavailable, http.StatusServiceUnavailable, CodeUnknown},
+	{ErrTooLarge, http.StatusRequestEntityTooLarge, CodeTooLarge},
+	{ErrRoomVersion, http.StatusBadRequest, CodeIncompatibleRoomVersion},
 	{ErrMismatch, http.StatusBadRequest, CodeInvalidParam},
 	{ErrNotInvite, http.StatusBadRequest, CodeInvalidParam},
 	{ErrOrigin, http.StatusBadRequest, CodeInvalidParam},
