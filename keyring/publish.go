@@ -1,0 +1,172 @@
+package keyring
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+)
+
+const publishPath = "/_matrix/key/v2/server"
+
+// A PublishConfig says what a [PublishHandler] publishes.
+type PublishConfig struct {
+	// Local returns the keys of our servers. Required.
+	Local Local
+	// Now is the clock. Required.
+	Now func() time.Time
+	// Default is the server to answer for if the request's Host header names none
+	// of ours, as it does when a server is delegated to another host; "": 404.
+	Default fedinvite.ServerName
+	// Validity is how far in the future valid_until_ts lies when a document is
+	// signed; 0: 24 h. It must be two hours at least, because a document is served
+	// until half of its time is over and should then hold for another hour.
+	Validity time.Duration
+}
+
+// A PublishHandler answers GET /_matrix/key/v2/server, and its deprecated form with
+// a key ID behind it, with our own key document (server-server API, "Publishing
+// Keys"), for any number of server names. It signs a document once for half of its
+// validity and anew when the keys change. It is safe for concurrent use.
+//
+// Mount it under the whole path, for instance at "/_matrix/key/v2/". Other paths get
+// 404 and other methods 405, both M_UNRECOGNIZED; a host that is not ours 404
+// M_NOT_FOUND.
+type PublishHandler struct {
+	config PublishConfig
+	mu     sync.Mutex
+	signed map[fedinvite.ServerName]publication
+}
+
+// A publication is a signed document.
+type publication struct {
+	keys     string    // what it says of our keys
+	resignAt time.Time // half of its validity
+	document []byte
+}
+
+// NewPublishHandler returns a PublishHandler. The error names the field that is
+// missing or wrong.
+func NewPublishHandler(c PublishConfig) (*PublishHandler, error) {
+	switch {
+	case c.Local == nil:
+		return nil, errors.New("keyring: PublishConfig.Local is required")
+	case c.Now == nil:
+		return nil, errors.New("keyring: PublishConfig.Now is required")
+	case c.Validity != 0 && c.Validity < 2*time.Hour:
+		return nil, errors.New("keyring: PublishConfig.Validity must be two hours at least")
+	}
+	if c.Validity == 0 {
+		c.Validity = 24 * time.Hour
+	}
+	return &PublishHandler{config: c, signed: make(map[fedinvite.ServerName]publication)}, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *PublishHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := h.answer(r)
+	status := http.StatusOK
+	if err != nil {
+		e := fedinvite.WireError(err)
+		if status = e.HTTPStatus(); status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", "GET, HEAD")
+		}
+		if body, err = json.Marshal(e); err != nil {
+			body = []byte(`{"errcode":"M_UNKNOWN","error":"internal error"}`)
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // whoever hung up will ask again
+}
+
+func (h *PublishHandler) answer(r *http.Request) ([]byte, error) {
+	keyID, deprecated := strings.CutPrefix(r.URL.EscapedPath(), publishPath+"/")
+	if r.URL.Path != publishPath && (!deprecated || strings.Contains(keyID, "/")) {
+		return nil, &fedinvite.Error{Code: fedinvite.CodeUnrecognized, Status: http.StatusNotFound, Message: "no such endpoint"}
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil, &fedinvite.Error{Code: fedinvite.CodeUnrecognized, Status: http.StatusMethodNotAllowed, Message: "use GET"}
+	}
+	// Some clients send the default port, which is no part of the name.
+	for _, host := range []string{r.Host, strings.TrimSuffix(r.Host, ":8448"), string(h.config.Default)} {
+		server, err := fedinvite.ParseServerName(host)
+		if err != nil {
+			continue
+		}
+		keys, err := h.config.Local(r.Context(), server)
+		if errors.Is(err, fedinvite.ErrNotLocal) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("keyring: our keys of %q: %w", server, err)
+		}
+		return h.publish(r.Context(), server, keys)
+	}
+	return nil, &fedinvite.Error{Code: fedinvite.CodeNotFound, Status: http.StatusNotFound, Message: "no such server here"}
+}
+
+// publish returns the document of server, signed before if that one still serves.
+func (h *PublishHandler) publish(ctx context.Context, server fedinvite.ServerName, keys LocalKeys) ([]byte, error) {
+	listed, err := keys.list(server)
+	if err != nil {
+		return nil, err
+	}
+	now := h.config.Now()
+	h.mu.Lock()
+	p := h.signed[server]
+	h.mu.Unlock()
+	if p.keys == listed && now.Before(p.resignAt) {
+		return p.document, nil
+	}
+	validUntil := strconv.FormatInt(now.Add(h.config.Validity).UnixMilli(), 10)
+	document := []byte(strings.TrimSuffix(listed, "}") + `,"valid_until_ts":` + validUntil + "}")
+	for _, s := range keys.Signers {
+		if document, err = fedinvite.SignJSON(ctx, document, s); err != nil {
+			return nil, fmt.Errorf("keyring: signing our key document: %w", err)
+		}
+	}
+	h.mu.Lock()
+	h.signed[server] = publication{listed, now.Add(h.config.Validity / 2), document}
+	h.mu.Unlock()
+	return document, nil
+}
+
+// list returns the document without time and signatures.
+func (k LocalKeys) list(server fedinvite.ServerName) (string, error) {
+	type verifyKey struct {
+		Key string `json:"key"`
+	}
+	type oldKey struct {
+		Key     string `json:"key"`
+		Expired int64  `json:"expired_ts"`
+	}
+	if len(k.Signers) == 0 {
+		return "", fmt.Errorf("keyring: no signing key of %q", server)
+	}
+	current := make(map[fedinvite.KeyID]verifyKey)
+	for _, s := range k.Signers {
+		if s.ServerName() != server {
+			return "", fmt.Errorf("keyring: a signer of %q among the keys of %q", s.ServerName(), server)
+		}
+		current[s.KeyID()] = verifyKey{base64.RawStdEncoding.EncodeToString(s.Public())}
+	}
+	old := make(map[fedinvite.KeyID]oldKey)
+	for id, key := range k.Old {
+		if _, again := current[id]; again || key.ExpiredAt.IsZero() {
+			return "", fmt.Errorf("keyring: our old key %q is in use or has no ExpiredAt", id)
+		}
+		old[id] = oldKey{base64.RawStdEncoding.EncodeToString(key.Public), key.ExpiredAt.UnixMilli()}
+	}
+	text, err := fedinvite.MarshalCanonical(map[string]any{"server_name": server, "verify_keys": current, "old_verify_keys": old})
+	return string(text), err
+}

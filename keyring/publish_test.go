@@ -1,0 +1,220 @@
+package keyring_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
+)
+
+// countingSigner counts what it signs.
+type countingSigner struct {
+	fedinvite.Signer
+	signed int
+}
+
+func (s *countingSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	s.signed++
+	return s.Signer.Sign(ctx, message)
+}
+
+func ask(t *testing.T, h http.Handler, method, host, path string) (status int, body string) {
+	t.Helper()
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = host
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if got := w.Header().Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+	return w.Code, w.Body.String()
+}
+
+func newHandler(t *testing.T, c keyring.PublishConfig) *keyring.PublishHandler {
+	t.Helper()
+	h, err := keyring.NewPublishHandler(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestPublishedDocument(t *testing.T) {
+	a, b, old := signerOf(t, "us.ex", "ed25519:a"), signerOf(t, "us.ex", "ed25519:b"), signerOf(t, "us.ex", "ed25519:old")
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+		return keyring.LocalKeys{
+			Signers: []fedinvite.Signer{a, b},
+			Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:old": {Public: old.Public(), ExpiredAt: start.Add(-day)}},
+		}, nil
+	}})
+	status, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	if status != 200 {
+		t.Fatal(status, body)
+	}
+	want := documentOf("us.ex", start.Add(day), a, b).
+		with("old_verify_keys", map[string]any{"ed25519:old": expired(old, start.Add(-day))}).signed(t, a, b)
+	if diff := cmp.Diff(string(want), body); diff != "" {
+		t.Error(diff)
+	}
+	if canonical, err := fedinvite.CanonicalJSON([]byte(body)); err != nil || string(canonical) != body {
+		t.Errorf("not canonical: %v", err)
+	}
+}
+
+func TestARingReadsWhatIsPublished(t *testing.T) {
+	us := signerOf(t, "us.ex", "ed25519:a")
+	s := newScene(t)
+	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
+	_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	s.net.publish("us.ex", []byte(body))
+	s.current(us)
+}
+
+func TestDocumentIsSignedAgainAtHalfItsTime(t *testing.T) {
+	us := &countingSigner{Signer: signerOf(t, "us.ex", "ed25519:a")}
+	s := newScene(t)
+	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
+	get := func() string {
+		t.Helper()
+		_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+		return body
+	}
+	first := get()
+	s.pass(12*time.Hour - 1)
+	if get() != first || us.signed != 1 {
+		t.Errorf("signed %d times", us.signed)
+	}
+	s.pass(1)
+	if get() == first || us.signed != 2 {
+		t.Errorf("signed %d times", us.signed)
+	}
+}
+
+func TestDocumentIsSignedAgainWhenTheKeysChange(t *testing.T) {
+	a, b := signerOf(t, "us.ex", "ed25519:a"), signerOf(t, "us.ex", "ed25519:b")
+	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{a}}
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+		return keys, nil
+	}})
+	_, before := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	keys.Signers = []fedinvite.Signer{b}
+	keys.Old = map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:a": {Public: a.Public(), ExpiredAt: start}}
+	_, after := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	if before == after || !strings.Contains(after, "ed25519:b") {
+		t.Error("the document is the old one")
+	}
+}
+
+func TestServerIsChosenByTheHost(t *testing.T) {
+	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "b.ex:443", "ed25519:1")
+	c := keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(a, b)}
+	plain := newHandler(t, c)
+	c.Default = "a.ex"
+	withDefault := newHandler(t, c)
+	for _, test := range []struct {
+		handler http.Handler
+		host    string
+		want    string
+	}{
+		{plain, "a.ex", "a.ex"},
+		{plain, "a.ex:8448", "a.ex"},
+		{plain, "b.ex:443", "b.ex:443"},
+		{plain, "b.ex", ""},
+		{plain, "", ""},
+		{plain, "matrix.a.ex", ""},
+		{withDefault, "matrix.a.ex", "a.ex"},
+		{withDefault, "not a name", "a.ex"},
+		{withDefault, "b.ex:443", "b.ex:443"},
+	} {
+		status, body := ask(t, test.handler, "GET", test.host, "/_matrix/key/v2/server")
+		var got struct {
+			Name string `json:"server_name"`
+			Code string `json:"errcode"`
+		}
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Name != test.want || test.want == "" && (status != 404 || got.Code != "M_NOT_FOUND") {
+			t.Errorf("%q: %d %s", test.host, status, body)
+		}
+	}
+}
+
+func TestPublishPathsAndMethods(t *testing.T) {
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(signerOf(t, "us.ex", "ed25519:a"))})
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/_matrix/key/v2/server", 200},
+		{"HEAD", "/_matrix/key/v2/server", 200},
+		{"GET", "/_matrix/key/v2/server/", 200},
+		{"GET", "/_matrix/key/v2/server/ed25519:a", 200},
+		{"GET", "/_matrix/key/v2/server/ed25519%3Aa%2Fb?x=y", 200},
+		{"GET", "/_matrix/key/v2/server/a/b", 404},
+		{"GET", "/_matrix/key/v2/servers", 404},
+		{"GET", "/_matrix/key/v2/query", 404},
+		{"GET", "/", 404},
+		{"POST", "/_matrix/key/v2/server", 405},
+		{"PUT", "/_matrix/key/v2/server/ed25519:a", 405},
+	} {
+		status, body := ask(t, h, c.method, "us.ex", c.path)
+		if status != c.status {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, status, c.status)
+		}
+		if status != 200 && !strings.Contains(body, `"errcode":"M_UNRECOGNIZED"`) {
+			t.Errorf("%s %s: %s", c.method, c.path, body)
+		}
+	}
+}
+
+func TestPublishingFaultsAreOurs(t *testing.T) {
+	us := signerOf(t, "us.ex", "ed25519:a")
+	for name, local := range map[string]keyring.LocalKeys{
+		"no signer":                      {},
+		"a signer of another server":     {Signers: []fedinvite.Signer{signerOf(t, "other.ex", "ed25519:a")}},
+		"an old key without its end":     {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: us.Public()}}},
+		"a key that is old and in use":   {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:a": {Public: us.Public(), ExpiredAt: start}}},
+		"a signer that fails":            {Signers: []fedinvite.Signer{failingSigner{us}}},
+		"an error of Local, not told on": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+				if strings.HasPrefix(name, "an error") {
+					return local, errors.New("secret")
+				}
+				return local, nil
+			}})
+			status, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+			if status != 500 || !strings.Contains(body, "M_UNKNOWN") || strings.Contains(body, "secret") {
+				t.Errorf("%d %s", status, body)
+			}
+		})
+	}
+}
+
+type failingSigner struct{ fedinvite.Signer }
+
+func (failingSigner) Sign(context.Context, []byte) ([]byte, error) { return nil, errors.New("secret") }
+
+func TestNewPublishHandlerNamesWhatIsMissing(t *testing.T) {
+	local := keyring.Signers()
+	for want, c := range map[string]keyring.PublishConfig{
+		"Local":    {Now: time.Now},
+		"Now":      {Local: local},
+		"Validity": {Now: time.Now, Local: local, Validity: 2*time.Hour - 1},
+	} {
+		if _, err := keyring.NewPublishHandler(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want the name %s", err, want)
+		}
+	}
+}

@@ -1,0 +1,392 @@
+package keyring_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
+)
+
+func ed25519Key(seed string) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed([]byte((seed + strings.Repeat(" ", ed25519.SeedSize))[:ed25519.SeedSize]))
+}
+
+func TestScenario40ValidityIsCutToSevenDays(t *testing.T) {
+	s := newScene(t)
+	a := signerOf(t, "a.ex", "ed25519:1")
+	s.net.publish("a.ex", documentOf("a.ex", time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), a).signed(t, a))
+	if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
+		t.Fatalf("got %+v, %v", key, err)
+	}
+	s.pass(7 * day)
+	s.current(a)
+	s.fetched("a.ex", 1)
+	s.pass(time.Millisecond)
+	s.current(a)
+	s.fetched("a.ex", 2)
+	s.pass(8 * day)
+	s.current(a)
+	s.fetched("a.ex", 3)
+}
+
+func TestExpiryOfOldKeysIsCutToo(t *testing.T) {
+	s := newScene(t)
+	a, old := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:0")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(900*day))}).signed(t, a))
+	if key, err := s.key("a.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start.Add(7*day)) {
+		t.Errorf("got %+v, %v", key, err)
+	}
+}
+
+func TestScenario41RefetchFailsAfterExpiry(t *testing.T) {
+	s := newScene(t)
+	a := signerOf(t, "a.ex", "ed25519:1")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+	s.current(a)
+	s.net.publish("a.ex", nil)
+	s.pass(2 * day)
+	key, err := s.key("a.ex", "ed25519:1")
+	if err != nil || key.ValidAt(s.clock()) || !key.ValidAt(start) {
+		t.Errorf("got %+v, %v, want the old copy", key, err)
+	}
+	s.fetched("a.ex", 2)
+	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", start); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", time.Time{}); err != nil {
+		t.Error(err)
+	}
+	s.fetched("a.ex", 2)
+	s.outage("a.ex", "ed25519:2")
+}
+
+func TestAnEventFromTheFarFutureCausesNoFetch(t *testing.T) {
+	s := newScene(t)
+	a := signerOf(t, "a.ex", "ed25519:1")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+	s.current(a)
+	s.pass(time.Hour)
+	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", s.clock().Add(7*day+1)); err != nil {
+		t.Error(err)
+	}
+	s.fetched("a.ex", 1)
+	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", s.clock().Add(day)); err != nil {
+		t.Error(err)
+	}
+	s.fetched("a.ex", 2)
+}
+
+func TestUnknownKeyIsAskedForOnceAMinute(t *testing.T) {
+	s := newScene(t)
+	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:2")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+	s.current(a)
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
+	for range 100 {
+		s.unknown("a.ex", "ed25519:2")
+	}
+	s.fetched("a.ex", 1)
+	s.pass(time.Minute)
+	s.current(b)
+	s.fetched("a.ex", 2)
+}
+
+func TestADocumentThatHasRunOutIsAskedForOnceAMinute(t *testing.T) {
+	s := newScene(t)
+	a := signerOf(t, "a.ex", "ed25519:1")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(-day), a).signed(t, a))
+	for range 10 {
+		if key, err := s.key("a.ex", "ed25519:1"); err != nil || key.ValidAt(s.clock()) {
+			t.Errorf("got %+v, %v", key, err)
+		}
+	}
+	s.fetched("a.ex", 1)
+}
+
+func TestAClockSetBackDoesNotStopFetching(t *testing.T) {
+	s := newScene(t)
+	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:2")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+	s.current(a)
+	s.pass(-day)
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
+	s.current(b)
+}
+
+func TestKeysAreMergedAndNeverDeleted(t *testing.T) {
+	s := newScene(t)
+	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:2")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(2*day), a).signed(t, a))
+	s.current(a)
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(3*day), b).signed(t, b))
+	s.pass(time.Hour)
+	s.current(b)
+	if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(2*day)) {
+		t.Errorf("a key that is listed no longer: got %+v, %v", key, err)
+	}
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), b).signed(t, b))
+	s.pass(time.Hour)
+	s.unknown("a.ex", "ed25519:3")
+	if key, err := s.key("a.ex", "ed25519:2"); err != nil || !key.ValidUntil.Equal(start.Add(3*day)) {
+		t.Errorf("a validity that was promised: got %+v, %v", key, err)
+	}
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(4*day), a).with("old_verify_keys", map[string]any{"ed25519:2": expired(b, start)}).signed(t, a))
+	s.pass(time.Hour)
+	s.unknown("a.ex", "ed25519:3")
+	if key, err := s.key("a.ex", "ed25519:2"); err != nil || !key.ExpiredAt.Equal(start) {
+		t.Errorf("a key that became old: got %+v, %v", key, err)
+	}
+	s.fetched("a.ex", 4)
+}
+
+func TestKeysOfOneServerAreBounded(t *testing.T) {
+	s := newScene(t)
+	first := signerOf(t, "a.ex", "ed25519:first")
+	last := signerOf(t, "a.ex", "ed25519:last")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), first).signed(t, first))
+	s.current(first)
+	old := map[string]any{}
+	for i := range 255 {
+		old[fmt.Sprint("ed25519:k", i)] = expired(first, start)
+	}
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), last).with("old_verify_keys", old).signed(t, last))
+	s.pass(time.Hour)
+	s.current(last)
+	s.unknown("a.ex", "ed25519:first")
+}
+
+func TestServersAreBounded(t *testing.T) {
+	s := newScene(t, func(c *keyring.Config) { c.MaxServers = 2 })
+	signers := map[fedinvite.ServerName]fedinvite.Signer{}
+	for _, name := range []fedinvite.ServerName{"a.ex", "b.ex", "c.ex"} {
+		signers[name] = signerOf(t, name, "ed25519:1")
+		s.net.publish(name, documentOf(name, start.Add(day), signers[name]).signed(t, signers[name]))
+	}
+	s.current(signers["a.ex"])
+	s.current(signers["b.ex"])
+	s.current(signers["a.ex"]) // b is now the one not asked about for longest
+	for i := range 100 {
+		s.outage(fedinvite.ServerName(fmt.Sprintf("made-up-%d.ex", i)), "ed25519:1")
+	}
+	s.current(signers["a.ex"])
+	s.current(signers["b.ex"])
+	s.fetched("a.ex", 1)
+	s.fetched("b.ex", 1)
+	s.current(signers["c.ex"])
+	s.current(signers["b.ex"])
+	s.fetched("b.ex", 1)
+	s.current(signers["a.ex"])
+	s.fetched("a.ex", 2)
+}
+
+func TestScenario44And45OneFlightForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		a := signerOf(t, "a.ex", "ed25519:1")
+		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+		land := make(chan struct{})
+		s.net.wait = func(context.Context) { <-land }
+
+		ctx, cancel := context.WithCancelCause(t.Context())
+		hungUp := errors.New("hung up")
+		first := make(chan error, 1)
+		go func() {
+			_, err := s.ring.VerifyKey(ctx, "a.ex", "ed25519:1", start)
+			first <- err
+		}()
+		synctest.Wait()
+		var others sync.WaitGroup
+		for range 100 {
+			others.Go(func() { s.current(a) })
+		}
+		synctest.Wait()
+		cancel(hungUp)
+		if err := <-first; !errors.Is(err, hungUp) || errors.Is(err, fedinvite.ErrUnknownKey) {
+			t.Errorf("the first caller got %v", err)
+		}
+		close(land)
+		others.Wait()
+		s.fetched("a.ex", 1)
+	})
+}
+
+func TestScenario46FailuresAreRemembered(t *testing.T) {
+	s := newScene(t)
+	for range 10 {
+		s.outage("a.ex", "ed25519:1")
+		s.pass(time.Second)
+	}
+	s.fetched("a.ex", 1)
+	s.pass(-10 * time.Second)
+	pause, fetches := 30*time.Second, 1
+	for range 10 {
+		s.pass(pause - 1)
+		s.outage("a.ex", "ed25519:1")
+		s.fetched("a.ex", fetches)
+		s.pass(1)
+		s.outage("a.ex", "ed25519:1")
+		fetches++
+		s.fetched("a.ex", fetches)
+		pause = min(2*pause, time.Hour)
+	}
+	// Success wipes the slate clean.
+	a := signerOf(t, "a.ex", "ed25519:1")
+	s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), a).signed(t, a))
+	s.pass(time.Hour)
+	s.current(a)
+	s.net.publish("a.ex", nil)
+	s.pass(2 * day)
+	_, _ = s.key("a.ex", "ed25519:1")
+	fetches += 2
+	s.fetched("a.ex", fetches)
+	s.pass(30 * time.Second)
+	_, _ = s.key("a.ex", "ed25519:1")
+	s.fetched("a.ex", fetches+1)
+}
+
+func TestABadDocumentIsNoOutageAndRemembered(t *testing.T) {
+	s := newScene(t)
+	s.net.publish("a.ex", []byte(`{}`))
+	s.unknown("a.ex", "ed25519:1")
+	s.unknown("a.ex", "ed25519:1")
+	s.fetched("a.ex", 1)
+}
+
+func TestAFetchEndsAfterTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.net.wait = func(ctx context.Context) { <-ctx.Done() }
+		began := time.Now()
+		_, err := s.key("a.ex", "ed25519:1")
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fedinvite.ErrUnknownKey) {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(began); d != 10*time.Second {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+func TestFetchesAtATimeAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 2 })
+		land := make(chan struct{})
+		var mu sync.Mutex
+		now, most := 0, 0
+		s.net.wait = func(context.Context) {
+			mu.Lock()
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			<-land
+			mu.Lock()
+			now--
+			mu.Unlock()
+		}
+		ask := func(i int) {
+			a := signerOf(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
+			s.net.publish(a.ServerName(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a))
+			s.current(a)
+		}
+		var all sync.WaitGroup
+		for i := range 10 {
+			all.Go(func() { ask(i) })
+		}
+		synctest.Wait()
+		close(land)
+		all.Wait()
+		if most != 2 {
+			t.Errorf("%d at a time", most)
+		}
+	})
+}
+
+func TestWaitingInVainIsNotHeldAgainstTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 1; c.Timeout = time.Second })
+		b := signerOf(t, "b.ex", "ed25519:1")
+		s.net.publish("b.ex", documentOf("b.ex", start.Add(day), b).signed(t, b))
+		s.net.wait = func(context.Context) { time.Sleep(2 * time.Second) } // a Fetcher that does not obey
+		go func() { _, _ = s.key("a.ex", "ed25519:1") }()
+		synctest.Wait()
+		s.outage("b.ex", "ed25519:1")
+		s.fetched("b.ex", 0)
+		time.Sleep(2 * time.Second)
+		s.net.wait = nil
+		s.current(b)
+	})
+}
+
+func TestScenario47RefusedKey(t *testing.T) {
+	leaked := signerOf(t, "a.ex", "ed25519:1")
+	s := newScene(t, func(c *keyring.Config) {
+		c.Refused = func(key ed25519.PublicKey) bool { return key.Equal(leaked.Public()) }
+	})
+	good := signerOf(t, "a.ex", "ed25519:2")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), leaked, good).signed(t, leaked, good))
+	s.unknown("a.ex", "ed25519:1")
+	s.current(good)
+	s.fetched("a.ex", 1)
+}
+
+func TestMalformedNamesAreNeverAskedFor(t *testing.T) {
+	s := newScene(t)
+	for _, name := range []fedinvite.ServerName{"", "a b", "a/b", "127.0.0.1/x", "[::1", fedinvite.ServerName(strings.Repeat("a", 256))} {
+		s.unknown(name, "ed25519:1")
+		s.fetched(name, 0)
+	}
+	for _, id := range []fedinvite.KeyID{"", "1", "ed25519:", "ed448:1", fedinvite.KeyID("ed25519:" + strings.Repeat("a", 248))} {
+		s.unknown("a.ex", id)
+	}
+	s.fetched("a.ex", 0)
+}
+
+func TestOurOwnKeysNeedNoNetwork(t *testing.T) {
+	us, old := signerOf(t, "us.ex", "ed25519:1"), signerOf(t, "us.ex", "ed25519:0")
+	s := newScene(t, func(c *keyring.Config) {
+		c.Local = func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
+			switch server {
+			case "us.ex":
+				return keyring.LocalKeys{
+					Signers: []fedinvite.Signer{us},
+					Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start}},
+				}, nil
+			case "broken.ex":
+				return keyring.LocalKeys{}, errors.New("no HSM")
+			}
+			return keyring.LocalKeys{}, fmt.Errorf("%q: %w", server, fedinvite.ErrNotLocal)
+		}
+	})
+	s.current(us)
+	if key, err := s.key("us.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start) {
+		t.Errorf("got %+v, %v", key, err)
+	}
+	s.unknown("us.ex", "ed25519:2")
+	s.outage("broken.ex", "ed25519:1")
+	s.fetched("us.ex", 0)
+	s.fetched("broken.ex", 0)
+	s.outage("other.ex", "ed25519:1")
+	s.fetched("other.ex", 1)
+}
+
+func TestNewNamesWhatIsMissing(t *testing.T) {
+	for want, c := range map[string]keyring.Config{
+		"Fetcher":    {Now: time.Now},
+		"Now":        {Fetcher: newNetwork()},
+		"MaxServers": {Fetcher: newNetwork(), Now: time.Now, MaxServers: -1},
+		"MaxFetches": {Fetcher: newNetwork(), Now: time.Now, MaxFetches: -1},
+		"Timeout":    {Fetcher: newNetwork(), Now: time.Now, Timeout: -1},
+	} {
+		if _, err := keyring.New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want the name %s", err, want)
+		}
+	}
+}
