@@ -1,0 +1,210 @@
+package fedclient
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+)
+
+// What is taken from an error answer.
+const (
+	maxErrorBody  = 64 << 10 // bytes
+	maxCode       = 64       // bytes
+	maxMessage    = 512      // bytes
+	maxRetryAfter = time.Hour
+)
+
+var (
+	// ErrUnreachable: there was no answer, or it broke off: no connection, no valid
+	// certificate, out of time.
+	ErrUnreachable = errors.New("server cannot be reached")
+	// ErrReply: the server answered with success, but what it sent cannot be used.
+	ErrReply = errors.New("unusable reply")
+	// ErrOldServer: the server does not know the endpoint that the room version
+	// needs, so its users cannot be invited to the room.
+	ErrOldServer = errors.New("the server does not support the room version")
+)
+
+// A RemoteError is an answer other than 200. All text in it is the peer's.
+type RemoteError struct {
+	Server  fedinvite.ServerName
+	Status  int            // HTTP status, also of a redirect
+	Code    fedinvite.Code // errcode; "" if there is none; M_UNKNOWN for one that cannot be
+	Message string         // at most 512 bytes
+	// RoomVersion is the version of the invite that was refused, if Code is
+	// M_INCOMPATIBLE_ROOM_VERSION.
+	RoomVersion fedinvite.RoomVersion
+	// RetryAfter is how long the server wants to be left alone, at most an hour; 0
+	// if it did not say.
+	RetryAfter time.Duration
+}
+
+func (e *RemoteError) Error() string {
+	s := fmt.Sprintf("%s answered %d", e.Server, e.Status)
+	if e.Code != "" {
+		s += " " + string(e.Code)
+	}
+	if e.Message != "" {
+		s += fmt.Sprintf(": %q", e.Message)
+	}
+	return s
+}
+
+// unknownEndpoint reports whether the server does not have the endpoint. Servers of
+// old said so with a page of text.
+func (e *RemoteError) unknownEndpoint() bool {
+	switch e.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return e.Code == "" || e.Code == fedinvite.CodeUnrecognized
+	case http.StatusBadRequest:
+		return e.Code == fedinvite.CodeUnrecognized
+	}
+	return false
+}
+
+// retryable reports whether the answer is about the moment, not about the request.
+func (e *RemoteError) retryable() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status >= 500
+}
+
+// Retryable reports whether the request that gave err may succeed later: the server
+// was not reached, is overloaded or broken, or keys to check its reply were not to
+// be had. A [RemoteError] may say when.
+func Retryable(err error) bool {
+	var remote *RemoteError
+	switch {
+	case errors.Is(err, ErrReply): // may hold a RemoteError about keys
+		return errors.Is(err, fedinvite.ErrKeysUnavailable)
+	case errors.As(err, &remote):
+		return remote.retryable()
+	}
+	return errors.Is(err, ErrUnreachable)
+}
+
+// ClientError returns what the inviting user's client is told of an error of
+// [Client.SendInvite]; nil for nil. The result wraps err.
+//
+// M_FORBIDDEN, M_INVITE_BLOCKED, M_INCOMPATIBLE_ROOM_VERSION and
+// M_UNSUPPORTED_ROOM_VERSION pass with their status (server-server API, PUT
+// /_matrix/federation/v2/invite, response 400). All else that the other server says
+// or fails to say is 502 M_UNKNOWN: M_INVALID_PARAM and M_MISSING_PARAM, because
+// that is our mistake and not the client's, and every other code, because it means
+// something else to a client: M_UNKNOWN_TOKEN would log it out. An [ErrOldServer] is
+// 400 M_UNSUPPORTED_ROOM_VERSION. A [*fedinvite.Error] passes as it is, any other
+// error is 500 M_UNKNOWN without its text.
+func ClientError(err error) *fedinvite.Error {
+	var remote *RemoteError
+	var own *fedinvite.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrOldServer):
+		return &fedinvite.Error{Code: fedinvite.CodeUnsupportedRoomVersion, Status: http.StatusBadRequest, Message: ErrOldServer.Error(), Err: err}
+	case errors.Is(err, ErrReply): // may hold a RemoteError about keys
+		return &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusBadGateway, Message: "the invited user's server sent an unusable reply", Err: err}
+	case errors.As(err, &remote):
+		e := remote.forClient()
+		e.Err = err
+		return e
+	case errors.Is(err, ErrUnreachable):
+		return &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusBadGateway, Message: "the invited user's server cannot be reached", Err: err}
+	case errors.As(err, &own):
+		return fedinvite.WireError(err)
+	}
+	return &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusInternalServerError, Message: "internal error", Err: err}
+}
+
+func (e *RemoteError) forClient() *fedinvite.Error {
+	told := &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusBadGateway, Message: e.Message, RetryAfter: e.RetryAfter}
+	if told.Message == "" {
+		told.Message = "the invited user's server refused the invite"
+	}
+	if e.Status < 400 || e.retryable() {
+		return told
+	}
+	switch e.Code {
+	case fedinvite.CodeForbidden, fedinvite.CodeInviteBlocked,
+		fedinvite.CodeIncompatibleRoomVersion, fedinvite.CodeUnsupportedRoomVersion:
+		told.Code, told.Status, told.RoomVersion = e.Code, e.Status, e.RoomVersion
+	}
+	if told.Status == http.StatusUnauthorized {
+		told.Status = http.StatusForbidden // to a client, a 401 is about its own session
+	}
+	return told
+}
+
+// readError makes a RemoteError of an answer other than 200.
+func readError(server fedinvite.ServerName, res *http.Response) *RemoteError {
+	e := &RemoteError{Server: server, Status: res.StatusCode}
+	e.RetryAfter = retryAfter(res.Header)
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody+1))
+	if err != nil || len(body) > maxErrorBody {
+		return e
+	}
+	if body, err = fedinvite.LegacyCanonicalJSON(body); err != nil {
+		return e
+	}
+	var members map[string]json.RawMessage // exact names, unlike a struct
+	if json.Unmarshal(body, &members) != nil {
+		return e
+	}
+	var code string
+	if json.Unmarshal(members["errcode"], &code) == nil {
+		e.Code = knownForm(code)
+	}
+	var message string
+	if json.Unmarshal(members["error"], &message) == nil {
+		e.Message = cut(message, maxMessage)
+	}
+	if ms, err := strconv.ParseInt(string(members["retry_after_ms"]), 10, 64); err == nil && e.RetryAfter == 0 {
+		e.RetryAfter = min(time.Duration(max(ms, 0)), maxRetryAfter/time.Millisecond) * time.Millisecond
+	}
+	return e
+}
+
+// retryAfter reads seconds, or a date by the peer's own clock.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+		return min(time.Duration(max(seconds, 0)), maxRetryAfter/time.Second) * time.Second
+	}
+	until, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(max(until.Sub(date), 0), maxRetryAfter)
+}
+
+// knownForm returns errcodes of a form that there can be.
+func knownForm(code string) fedinvite.Code {
+	odd := strings.ContainsFunc(code, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '.' || r == '-')
+	})
+	if odd || len(code) > maxCode {
+		return fedinvite.CodeUnknown
+	}
+	return fedinvite.Code(code)
+}
+
+// cut shortens s to most bytes, at the end of a character.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}
