@@ -1,0 +1,45 @@
+/*
+Fedinvite works with the invites that Matrix homeservers send each other: it
+computes and checks events on the command line, and is a small homeserver for
+invites where one is needed.
+
+See all of it at work, two homeservers that invite each other's users over HTTPS
+on the loopback interface, in every room version:
+
+	fedinvite demo
+
+# Events
+
+These read an event, or any JSON, from a file or from standard input:
+
+	fedinvite canonical [-legacy] [FILE]
+	fedinvite event     -room-version V [FILE]
+	fedinvite sign      -room-version V -server NAME -key FILE [FILE]
+	fedinvite verify    -room-version V -keys FILE [-signer NAME …] [FILE]
+	fedinvite keygen
+
+For example, make a key, sign an event with it and look at the event's ID:
+
+	(umask 077; fedinvite keygen >a.key)
+	fedinvite sign -room-version 12 -server a.example -key a.key event.json |
+		fedinvite event -room-version 12
+
+# Servers
+
+A server that receives invites, and the invite of one of its users:
+
+	fedinvite serve  -server-name HOST:PORT -listen ADDR -key FILE
+	                 -tls-cert FILE -tls-key FILE [-ca FILE] [-block NAME …]
+	fedinvite invite -server-name HOST:PORT -key FILE -room-version V
+	                 -sender USER -to USER [-room-name NAME] [-ca FILE]
+
+Other servers fetch our keys before they accept an invite, so invite needs a
+serve of the same name and key to be running.
+
+	fedinvite help COMMAND
+
+tells more, with examples. The exit status is 0 if all went well, 1 if the input
+or the peer is refused, with one line about it on standard error, and 2 if the
+command was used wrongly.
+*/
+package main
