@@ -185,6 +185,23 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	return json.Marshal(body)
 }
 
+// A hookError is what a hook of [Config], a [Handler] or a [Signer] returned. It
+// may wrap one of our sentinels, say from reading the author's own store, which
+// then says nothing of the invite.
+type hookError struct{ err error }
+
+func (e *hookError) Error() string { return e.err.Error() }
+
+func (e *hookError) Unwrap() error { return e.err }
+
+// fromHook marks err as a hook's; nil stays nil.
+func fromHook(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &hookError{err}
+}
+
 // wireTable is the one place that maps an error to a status and an errcode. The
 // first row that matches counts, so what is more specific stands first.
 var wireTable = []struct {
@@ -214,8 +231,9 @@ var wireTable = []struct {
 }
 
 // WireError returns what a peer may be told of err; nil for nil. An [*Error] in
-// err's tree counts as it is, the sentinels of this package by their table; all
-// else is 500 M_UNKNOWN without any inner text. The result wraps err.
+// err's tree counts as it is, the sentinels of this package by their table, unless
+// a hook of [Config] returned them; all else is 500 M_UNKNOWN without any inner
+// text. The result wraps err.
 func WireError(err error) *Error {
 	if err == nil {
 		return nil
@@ -228,8 +246,10 @@ func WireError(err error) *Error {
 		e.Err = err
 		return &e
 	}
+	var hook *hookError
+	fromHook := errors.As(err, &hook)
 	for _, row := range wireTable {
-		if errors.Is(err, row.err) {
+		if !fromHook && errors.Is(err, row.err) {
 			e := &Error{Code: row.code, Status: row.status, Message: row.err.Error() + wireDetail(err), Err: err}
 			var unknown *versionError
 			if errors.As(err, &unknown) {

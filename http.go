@@ -38,6 +38,14 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.http.respond(r, err)
 }
 
+// setReadDeadline bounds the time for the body, also on a server that sets no
+// timeouts. After a refusal net/http reads what is left of a body before it
+// answers, so the deadline is there from the start. Not every ResponseWriter can do
+// this; servers with others have to bound the time themselves.
+func (x *exchange) setReadDeadline(t time.Time) {
+	_ = http.NewResponseController(x.w).SetReadDeadline(t)
+}
+
 func (x *exchange) respond(r *receipt, err error) {
 	status, body := http.StatusOK, []byte(nil)
 	if err == nil {
@@ -49,9 +57,13 @@ func (x *exchange) respond(r *receipt, err error) {
 			x.w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 		}
 		status = e.HTTPStatus()
-		if body, err = json.Marshal(e); err != nil {
+		var failed error
+		if body, failed = json.Marshal(e); failed != nil {
 			body = []byte(`{"errcode":"M_UNKNOWN","error":"internal error"}`)
 		}
+	}
+	if err != nil && x.body == nil && x.r.ContentLength != 0 {
+		x.w.Header().Set("Connection", "close") // rather than wait for the body
 	}
 	x.w.Header().Set("Content-Type", "application/json")
 	x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -140,9 +152,9 @@ func readCredentials(_ context.Context, r *receipt) error {
 	return nil
 }
 
-// readBody reads no more than the limit and no longer than the deadline, also on
-// a server that sets no timeouts.
-func readBody(ctx context.Context, r *receipt) error {
+// readBody reads no more than the limit and no longer than the deadline that is
+// set for it.
+func readBody(_ context.Context, r *receipt) error {
 	x, limit := r.http, r.config.MaxBody
 	if x.r.Body == nil { // not from a server
 		return nil
@@ -150,17 +162,13 @@ func readBody(ctx context.Context, r *receipt) error {
 	if x.r.ContentLength > limit {
 		return fmt.Errorf("%w: body of %d bytes, more than %d", ErrTooLarge, x.r.ContentLength, limit)
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		// Not every ResponseWriter can do this; such servers bound the time themselves.
-		control := http.NewResponseController(x.w)
-		if control.SetReadDeadline(deadline) == nil {
-			defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-		}
-	}
 	var b bytes.Buffer
 	const trusted = 1 << 16 // a claimed length is not worth more memory than this
 	b.Grow(int(min(max(x.r.ContentLength, 0), trusted)) + bytes.MinRead)
 	_, err := io.Copy(&b, http.MaxBytesReader(x.w, x.r.Body, limit))
+	if err == nil {
+		x.setReadDeadline(time.Time{})
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

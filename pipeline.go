@@ -94,6 +94,10 @@ func (rc *Receiver) Receive(ctx context.Context, d Delivery) (*Response, error) 
 func (r *receipt) run(ctx context.Context, wanted func(phase) bool) error {
 	bounded, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
+	if r.http != nil {
+		deadline, _ := bounded.Deadline()
+		r.http.setReadDeadline(deadline)
+	}
 	for i := range steps {
 		s := &steps[i]
 		if !wanted(s.phase) {
@@ -136,7 +140,7 @@ func findSigner(ctx context.Context, r *receipt) error {
 	case errors.Is(err, ErrNotLocal):
 		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	case err != nil:
-		return err
+		return fromHook(err)
 	case s == nil || s.ServerName() != r.delivery.Destination:
 		return fmt.Errorf("Config.Signer returned no signer for %s", r.delivery.Destination)
 	}
@@ -148,7 +152,7 @@ func admit(ctx context.Context, r *receipt) error {
 	if r.config.Admit == nil {
 		return nil
 	}
-	return r.config.Admit(ctx, &r.delivery)
+	return fromHook(r.config.Admit(ctx, &r.delivery))
 }
 
 func findRules(_ context.Context, r *receipt) error {
@@ -167,7 +171,7 @@ func findRules(_ context.Context, r *receipt) error {
 		return &versionError{version}
 	}
 	if err != nil {
-		return err
+		return fromHook(err)
 	}
 	if r.delivery.V1 && rules.EventIDs != EventIDServer {
 		return fmt.Errorf("%w: the v1 endpoint is for room versions 1 and 2", ErrMismatch)
@@ -223,7 +227,7 @@ func applyServerACL(ctx context.Context, r *receipt) error {
 	}
 	allowed, err := r.config.ServerAllowed(ctx, r.event.RoomID(), r.delivery.Origin)
 	if err != nil {
-		return err
+		return fromHook(err)
 	}
 	if !allowed {
 		return ErrServerDenied
@@ -235,7 +239,7 @@ func applyPolicy(ctx context.Context, r *receipt) error {
 	if r.config.Policy == nil {
 		return nil
 	}
-	return r.config.Policy(ctx, r.invite)
+	return fromHook(r.config.Policy(ctx, r.invite))
 }
 
 // verifyEvent always demands the origin's signature, also of a third-party
@@ -269,7 +273,7 @@ func readRoomState(ctx context.Context, r *receipt) error {
 func signInvite(ctx context.Context, r *receipt) error {
 	signed, err := r.event.WithSignature(ctx, r.signer)
 	if err != nil {
-		return err
+		return fromHook(err)
 	}
 	r.event = signed
 	r.invite.Event = signed
@@ -277,5 +281,5 @@ func signInvite(ctx context.Context, r *receipt) error {
 }
 
 func handleInvite(ctx context.Context, r *receipt) error {
-	return r.config.Handler.HandleInvite(ctx, r.invite)
+	return fromHook(r.config.Handler.HandleInvite(ctx, r.invite))
 }
