@@ -144,8 +144,8 @@ func (d *Draft) check() error {
 			return fmt.Errorf("%w: %q", ErrBadText, clip(s))
 		}
 	}
-	if ts := d.Time.UnixMilli(); ts < -maxSafeInteger || ts > maxSafeInteger {
-		return fmt.Errorf("%w: origin_server_ts", ErrBadNumber)
+	if ts := d.Time.UnixMilli(); ts < 0 || ts > maxSafeInteger {
+		return fmt.Errorf("%w: the time is before 1970 or not set, or too late", ErrBadNumber)
 	}
 	return nil
 }

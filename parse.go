@@ -28,7 +28,7 @@ func ParseEvent(raw []byte, rules Rules) (*Event, error) {
 
 // ParseStored parses an event that the author's own store vouches for: the shape
 // must be right, but limits and strictness, which may be younger than the event,
-// do not count. The errors are those of [ParseEvent].
+// do not count; only identifiers keep to their 255 bytes. The errors are those of [ParseEvent].
 func ParseStored(raw []byte, rules Rules) (*Event, error) {
 	return parseEvent(raw, &rules, fromStore)
 }
@@ -173,7 +173,7 @@ func (p *parser) fields() {
 		p.fail("content is not an object")
 	}
 	var ok bool
-	if e.depth, ok = integer(p.depth); !ok || e.depth < 0 || e.depth > e.rules.MaxDepth {
+	if e.depth, ok = integer(p.depth); !ok || p.strict && (e.depth < 0 || e.depth > e.rules.MaxDepth) {
 		p.fail("depth is not an integer from 0 to %d", e.rules.MaxDepth)
 	}
 	if e.ts, ok = integer(p.ts); !ok {
