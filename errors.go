@@ -239,7 +239,7 @@ func WireError(err error) *Error {
 		return nil
 	}
 	var refused *Error
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && refused != nil {
 		e := *refused
 		e.Status = e.HTTPStatus()
 		e.Code = cmp.Or(e.Code, CodeUnknown)
@@ -261,8 +261,16 @@ func WireError(err error) *Error {
 	return &Error{Code: CodeUnknown, Status: http.StatusInternalServerError, Message: "internal error", Err: err}
 }
 
-// wireDetail tells where the fault is, from the two types whose text holds
-// places and names only. The rest of err's text may hold what a hook wrote.
+// A formatError says how an event breaks the format of its room version. The text
+// names members and limits, never what an event holds.
+type formatError struct{ text string }
+
+func (e *formatError) Error() string { return ErrBadJSON.Error() + ": " + e.text }
+
+func (e *formatError) Unwrap() error { return ErrBadJSON }
+
+// wireDetail tells where the fault is, from the types whose text holds places and
+// names only. The rest of err's text may hold what a hook wrote.
 func wireDetail(err error) string {
 	var js *JSONError
 	if errors.As(err, &js) {
@@ -271,6 +279,10 @@ func wireDetail(err error) string {
 	var sig *SignatureError
 	if errors.As(err, &sig) {
 		return ": " + sig.where()
+	}
+	var format *formatError
+	if errors.As(err, &format) {
+		return ": " + format.text
 	}
 	return ""
 }

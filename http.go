@@ -88,6 +88,7 @@ const (
 // checkPath reads room ID and event ID from the target as it was sent: each
 // segment is unescaped once, after splitting.
 func checkPath(_ context.Context, r *receipt) error {
+	r.delivery.Remote, _ = netip.ParseAddrPort(r.http.r.RemoteAddr)
 	unknown := &Error{Code: CodeUnrecognized, Status: http.StatusNotFound, Message: "no such endpoint"}
 	path := escapedPath(r.http.r)
 	rest, v2 := strings.CutPrefix(path, pathV2)
@@ -108,7 +109,6 @@ func checkPath(_ context.Context, r *receipt) error {
 	if errRoom != nil || errEvent != nil || room == "" || event == "" {
 		return unknown
 	}
-	r.delivery.Remote, _ = netip.ParseAddrPort(r.http.r.RemoteAddr)
 	return nil
 }
 

@@ -94,7 +94,7 @@ func (p *parser) keep(canonical []byte) {
 
 func (p *parser) parse(s *scratch) (*Event, error) {
 	if !isObject(p.json) {
-		return nil, fmt.Errorf("%w: event is not an object", ErrBadJSON)
+		return nil, &formatError{"event is not an object"}
 	}
 	size := len(p.json)
 	for _, m := range s.members {
@@ -104,7 +104,7 @@ func (p *parser) parse(s *scratch) (*Event, error) {
 		}
 	}
 	if p.strict && size > maxEventSize {
-		return nil, fmt.Errorf("%w: event of %d bytes, more than %d", ErrBadJSON, size, maxEventSize)
+		return nil, &formatError{fmt.Sprintf("event of %d bytes, more than %d", size, maxEventSize)}
 	}
 	p.fields()
 	if p.err != nil {
@@ -153,7 +153,7 @@ func (p *parser) take(m pair) {
 
 func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
-		p.err = fmt.Errorf("%w: "+format, append([]any{ErrBadJSON}, args...)...)
+		p.err = &formatError{fmt.Sprintf(format, args...)}
 	}
 }
 
