@@ -9,10 +9,11 @@ import (
 // encodeBase64 writes unpadded standard base64 (appendices, "Unpadded Base64").
 func encodeBase64(b []byte) string { return base64.RawStdEncoding.EncodeToString(b) }
 
-// decodeBase64 reads what peers write: padded or not, standard or URL-safe, with
-// trailing bits of any value (the specification's own seed has some). White space
-// and everything else is refused; Go's decoder alone would skip line breaks.
-func decodeBase64(s string) ([]byte, error) {
+// DecodeBase64 reads base64 as peers write it (appendices, "Unpadded Base64"):
+// padded or not, standard or URL-safe, with trailing bits of any value, of which the
+// specification's own example seed has some. White space and everything else is
+// refused; Go's decoder alone would skip line breaks. The error wraps [ErrBadJSON].
+func DecodeBase64(s string) ([]byte, error) {
 	if len(s)%4 == 0 {
 		s = strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
 	}

@@ -24,7 +24,7 @@ func TestBase64Vectors(t *testing.T) {
 		t.Fatal("no vectors")
 	}
 	for _, c := range vectors.Base64 {
-		got, err := decodeBase64(c.Input)
+		got, err := DecodeBase64(c.Input)
 		switch c.Recommended {
 		case "error":
 			if !errors.Is(err, ErrBadJSON) || got != nil {
@@ -45,7 +45,7 @@ func TestBase64ThatIsNeitherPaddedNorUnpaddedIsRefused(t *testing.T) {
 		"Zm9v\r", "\nZm9v", "Zm\n9v", "Z\ng", "Zg=\n=", "Zg==\n", "Zm 9v", "Zm9v\t", "Zm9v\x00", "Zm9v\u00a0", "Zm9vé", "\xff\xff\xff\xff",
 		"-_+/", "+-==", "Zm9v,", "Zm9v.", "Zm9v%3D", "A", "AAAAA",
 	} {
-		if got, err := decodeBase64(s); !errors.Is(err, ErrBadJSON) || got != nil {
+		if got, err := DecodeBase64(s); !errors.Is(err, ErrBadJSON) || got != nil {
 			t.Errorf("%q: %x, error %v, want ErrBadJSON", s, got, err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestBase64IsWrittenUnpaddedAndStandard(t *testing.T) {
 		if got := encodeBase64([]byte(want)); got != text {
 			t.Errorf("%q: %q, want %q", want, got, text)
 		}
-		if got, err := decodeBase64(text); err != nil || string(got) != want {
+		if got, err := DecodeBase64(text); err != nil || string(got) != want {
 			t.Errorf("%q: %q, error %v, want %q", text, got, err, want)
 		}
 	}

@@ -41,7 +41,7 @@ func ParseRequestV2(body []byte) (Request, error) {
 			req.Event, err = rawObject(name, value)
 		case "room_version":
 			if value.Type != gjson.String {
-				err = fmt.Errorf("%w: room_version is not a string", ErrBadJSON)
+				err = detailf(ErrBadJSON, "room_version is not a string")
 			}
 			req.RoomVersion = RoomVersion(value.String())
 		case "invite_room_state":
@@ -55,9 +55,9 @@ func ParseRequestV2(body []byte) (Request, error) {
 	case err != nil:
 		return Request{}, err
 	case req.Event == nil:
-		return Request{}, fmt.Errorf("%w: event", ErrMissing)
+		return Request{}, detailf(ErrMissing, "event")
 	case req.RoomVersion == "":
-		return Request{}, fmt.Errorf("%w: room_version", ErrMissing)
+		return Request{}, detailf(ErrMissing, "room_version")
 	}
 	return req, nil
 }
@@ -83,7 +83,7 @@ func checkedObject(body []byte) (string, error) {
 		return "", err
 	}
 	if bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
-		return "", fmt.Errorf("%w: not an object", ErrBadJSON)
+		return "", detailf(ErrBadJSON, "not an object")
 	}
 	return string(body), nil
 }
@@ -99,7 +99,7 @@ func checkValueJSON(src []byte) error {
 
 func rawObject(name string, value gjson.Result) (json.RawMessage, error) {
 	if !value.IsObject() {
-		return nil, fmt.Errorf("%w: %s is not an object", ErrBadJSON, name)
+		return nil, detailf(ErrBadJSON, "%s is not an object", name)
 	}
 	return json.RawMessage(value.Raw), nil
 }
@@ -111,7 +111,7 @@ func parseRoomState(value gjson.Result) ([]json.RawMessage, error) {
 	case value.IsObject() && isEmptyObject(value):
 		return nil, nil
 	case !value.IsArray():
-		return nil, fmt.Errorf("%w: invite_room_state is not an array", ErrBadJSON)
+		return nil, detailf(ErrBadJSON, "invite_room_state is not an array")
 	}
 	state := []json.RawMessage{}
 	value.ForEach(func(_, entry gjson.Result) bool {
@@ -146,7 +146,7 @@ func keep(extra map[string]json.RawMessage, name string, value gjson.Result) map
 // [ErrBadJSON], an empty Event or RoomVersion [ErrMissing].
 func (r Request) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 || r.RoomVersion == "" {
-		return nil, fmt.Errorf("%w: event or room_version", ErrMissing)
+		return nil, detailf(ErrMissing, "event or room_version")
 	}
 	if _, err := checkedObject(r.Event); err != nil {
 		return nil, fmt.Errorf("event: %w", err)
@@ -170,7 +170,7 @@ func (r Request) MarshalV2() ([]byte, error) {
 // are those of [Request.MarshalV2].
 func (r Request) MarshalV1() ([]byte, error) {
 	if len(r.Event) == 0 {
-		return nil, fmt.Errorf("%w: event", ErrMissing)
+		return nil, detailf(ErrMissing, "event")
 	}
 	text, err := checkedObject(r.Event)
 	if err != nil {
@@ -180,7 +180,7 @@ func (r Request) MarshalV1() ([]byte, error) {
 		return []byte(text), nil
 	}
 	if unsigned := gjson.Get(text, "unsigned"); unsigned.Exists() && !unsigned.IsObject() {
-		return nil, fmt.Errorf("%w: unsigned is not an object", ErrBadJSON)
+		return nil, detailf(ErrBadJSON, "unsigned is not an object")
 	}
 	if held, err := parseRoomState(gjson.Get(text, "unsigned.invite_room_state")); err == nil && held != nil && slices.EqualFunc(held, r.RoomState, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
 		return []byte(text), nil
@@ -255,7 +255,7 @@ func ParseResponseV2(body []byte) (Response, error) {
 		return Response{}, err
 	}
 	if res.Event == nil {
-		return Response{}, fmt.Errorf("%w: event", ErrMissing)
+		return Response{}, detailf(ErrMissing, "event")
 	}
 	return res, nil
 }
@@ -268,7 +268,7 @@ func ParseResponseV1(body []byte) (Response, error) {
 	}
 	pair := gjson.ParseBytes(body)
 	if !pair.IsArray() || pair.Get("#").Int() != 2 || pair.Get("0").Raw != "200" {
-		return Response{}, fmt.Errorf("%w: not of the form [200, {…}]", ErrBadJSON)
+		return Response{}, detailf(ErrBadJSON, "not of the form [200, {…}]")
 	}
 	return ParseResponseV2([]byte(pair.Get("1").Raw))
 }
@@ -277,7 +277,7 @@ func ParseResponseV1(body []byte) (Response, error) {
 // [ErrBadJSON].
 func (r Response) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 {
-		return nil, fmt.Errorf("%w: event", ErrMissing)
+		return nil, detailf(ErrMissing, "event")
 	}
 	if _, err := checkedObject(r.Event); err != nil {
 		return nil, fmt.Errorf("event: %w", err)

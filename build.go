@@ -17,6 +17,10 @@ import (
 // unsigned, and some allow one byte less than the specification.
 const maxBuiltSize = 65522
 
+// maxReplySignatures is how many keys an invited server may sign with: each adds to
+// the event.
+const maxReplySignatures = 10
+
 // An EventRef refers to another event of the room.
 type EventRef struct {
 	ID     string
@@ -29,8 +33,11 @@ type Draft struct {
 	Sender  string // user ID of the inviter
 	Invitee string // user ID
 	// EventID is for room versions 1–2 only. Empty: derived from the event.
-	EventID    string
-	AuthEvents []EventRef // at most 10; see package eventauth for which
+	EventID string
+	// AuthEvents are at most 10: the room's create event (not in room version 12),
+	// power levels and join rules, and the memberships of sender and invitee, as far
+	// as they exist (server-server API, "Auth events selection").
+	AuthEvents []EventRef
 	PrevEvents []EventRef // at most 20
 	Depth      int64      // one more than the greatest of PrevEvents, or the version's maximum
 	Time       time.Time  // origin_server_ts, to the millisecond
@@ -44,7 +51,7 @@ type Draft struct {
 // it with s, which must be of the sender's server unless the content has a
 // third_party_invite (server-server API, "Adding hashes and signatures to outgoing
 // events"). It is strict canonical JSON in every room version, of at most 65,522
-// bytes.
+// bytes; the invited server's signature will add some 150.
 //
 // Errors wrap [ErrRoomVersion]; [ErrBadJSON] for whatever would break the event's
 // format; [ErrSignature] if others than s would have to sign; or come from s.
@@ -76,7 +83,7 @@ func NewInvite(ctx context.Context, d Draft, rules Rules, s Signer) (*Event, err
 	}
 	for _, server := range required {
 		if server != s.ServerName() {
-			return nil, &SignatureError{Server: server, Err: fmt.Errorf("%w: that server would have to sign, not %s", ErrSignature, s.ServerName())}
+			return nil, &SignatureError{Server: server, Err: fmt.Errorf("%w: that server has to sign, but the signer is of %s", ErrSignature, s.ServerName())}
 		}
 	}
 	return e, nil
@@ -145,7 +152,7 @@ func (d *Draft) check() error {
 		}
 	}
 	if ts := d.Time.UnixMilli(); ts < 0 || ts > maxSafeInteger {
-		return fmt.Errorf("%w: the time is before 1970 or not set, or too late", ErrBadNumber)
+		return fmt.Errorf("%w: Draft.Time is not set or out of range", ErrBadJSON)
 	}
 	return nil
 }
@@ -175,9 +182,10 @@ func references(refs []EventRef, rules *Rules) (string, error) {
 // MergeReply checks what the invited server returned for the invite sent and adds
 // its signature. The reply must be the same event, but for signatures and
 // unsigned ([ErrMismatch]), and every signature of invitee in it by a known key
-// must verify, one at least (a [*SignatureError]). Only these are added: ours are
-// never replaced, other servers' are ignored (server-server API, PUT
-// /_matrix/federation/v2/invite, response 200).
+// must verify, one at least and ten at most (a [*SignatureError]). Only these are
+// added: ours are never replaced, other servers' are ignored (server-server API, PUT
+// /_matrix/federation/v2/invite, response 200). If the event outgrows its limits
+// with them, that is [ErrBadJSON].
 //
 // reply is the event of a [Response]. Errors also wrap [ErrNotJSON], [ErrBadJSON]
 // and [ErrKeysUnavailable].
@@ -199,15 +207,24 @@ func MergeReply(ctx context.Context, sent *Event, reply json.RawMessage, invitee
 	if err != nil {
 		return nil, err
 	}
-	if err := verifyAll(checks); err != nil {
-		return nil, err
+	if len(checks) > maxReplySignatures {
+		return nil, &SignatureError{Server: invitee, Err: fmt.Errorf("%w: more than %d of them", ErrSignature, maxReplySignatures)}
 	}
 	merged := sent.json
-	for _, c := range checks {
-		own := get(get(merged, "signatures"), string(invitee))
-		if get(own, string(c.id)) == "" {
-			merged = mergeSignature(merged, invitee, c.id, c.signature)
+	for i := range checks {
+		signature, err := checks[i].verify()
+		if err != nil {
+			return nil, err
 		}
+		own := get(get(merged, "signatures"), string(invitee))
+		if get(own, string(checks[i].id)) == "" {
+			// As we write base64, not as the peer spelt it: others may refuse that.
+			merged = mergeSignature(merged, invitee, checks[i].id, `"`+encodeBase64(signature)+`"`)
+		}
+	}
+	// What leaves here goes into the room, so everybody has to accept it.
+	if _, err := ParseEvent([]byte(merged), sent.rules); err != nil {
+		return nil, fmt.Errorf("with the signature of %s: %w", invitee, err)
 	}
 	return sent.withSignatures(merged), nil
 }

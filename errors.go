@@ -230,7 +230,21 @@ var wireTable = []struct {
 	{ErrBadJSON, http.StatusBadRequest, CodeBadJSON},
 }
 
-// WireError returns what a peer may be told of err; nil for nil. An [*Error] in
+// WireError returns what a peer may be told of err; nil for nil:
+//
+//	ErrUnauthorized                                   401 M_UNAUTHORIZED
+//	ErrStateMissing and the other ErrState…           400 M_INVALID_PARAM
+//	ErrKeysUnavailable                                503 M_UNKNOWN
+//	ErrTooLarge                                       413 M_TOO_LARGE
+//	ErrRoomVersion                                    400 M_INCOMPATIBLE_ROOM_VERSION
+//	ErrMismatch, ErrNotInvite, ErrOrigin, ErrNotLocal,
+//	ErrSignature, ErrAuthorisingServer                400 M_INVALID_PARAM
+//	ErrServerDenied                                   403 M_FORBIDDEN
+//	ErrMissing                                        400 M_MISSING_PARAM
+//	ErrNotJSON                                        400 M_NOT_JSON
+//	ErrBadJSON                                        400 M_BAD_JSON
+//
+// An [*Error] in
 // err's tree counts as it is, the sentinels of this package by their table, unless
 // a hook of [Config] returned them; all else is 500 M_UNKNOWN without any inner
 // text. The result wraps err.
@@ -238,8 +252,10 @@ func WireError(err error) *Error {
 	if err == nil {
 		return nil
 	}
+	// A refusal inside of an outage is about our own question to a [KeySource].
+	outage := errors.Is(err, ErrKeysUnavailable)
 	var refused *Error
-	if errors.As(err, &refused) && refused != nil {
+	if errors.As(err, &refused) && refused != nil && (!outage || errors.Is(refused, ErrKeysUnavailable)) {
 		e := *refused
 		e.Status = e.HTTPStatus()
 		e.Code = cmp.Or(e.Code, CodeUnknown)
@@ -261,13 +277,20 @@ func WireError(err error) *Error {
 	return &Error{Code: CodeUnknown, Status: http.StatusInternalServerError, Message: "internal error", Err: err}
 }
 
-// A formatError says how an event breaks the format of its room version. The text
-// names members and limits, never what an event holds.
-type formatError struct{ text string }
+// A detailError adds to a sentinel what is wrong in particular, in words that peers
+// may read: they name members, rules and limits, never what a document holds.
+type detailError struct {
+	err    error
+	detail string
+}
 
-func (e *formatError) Error() string { return ErrBadJSON.Error() + ": " + e.text }
+func (e *detailError) Error() string { return e.err.Error() + ": " + e.detail }
 
-func (e *formatError) Unwrap() error { return ErrBadJSON }
+func (e *detailError) Unwrap() error { return e.err }
+
+func detailf(err error, format string, args ...any) error {
+	return &detailError{err, fmt.Sprintf(format, args...)}
+}
 
 // wireDetail tells where the fault is, from the types whose text holds places and
 // names only. The rest of err's text may hold what a hook wrote.
@@ -280,9 +303,9 @@ func wireDetail(err error) string {
 	if errors.As(err, &sig) {
 		return ": " + sig.where()
 	}
-	var format *formatError
-	if errors.As(err, &format) {
-		return ": " + format.text
+	var detailed *detailError
+	if errors.As(err, &detailed) {
+		return ": " + detailed.detail
 	}
 	return ""
 }

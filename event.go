@@ -116,7 +116,7 @@ func (e *Event) ReferenceHash() [32]byte { return e.referenceHash }
 // ContentHash returns the SHA-256 of the event without unsigned, signatures and
 // hashes, as computed from the event; [Event.HashOK] says whether the event names
 // the same. Like today's servers it leaves out top-level age_ts, outlier and
-// destinations too (server-server API, "Calculating the content hash for an event").
+// destinations too, for which therefore nobody vouches (server-server API, "Calculating the content hash for an event").
 func (e *Event) ContentHash() [32]byte { return e.contentHash }
 
 // Rules returns the rules by which the event was parsed.
@@ -168,6 +168,9 @@ func (e *Event) withoutUnsigned() *Event {
 // does not change. Signatures do not change the event ID. The errors are those of
 // s, and [ErrIdentifier] if its name or key ID is malformed.
 func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
+	if e.signed == "" {
+		return nil, errors.New("signing the zero Event")
+	}
 	signature, err := sign(ctx, s, []byte(e.signed))
 	if err != nil {
 		return nil, err
@@ -255,7 +258,8 @@ func (e *Event) isInvite() bool { return e.Membership() == "invite" }
 // servers: every signature of those by a known key that was valid at the event's
 // time must verify, and each must have one. Unknown keys and algorithms are
 // skipped. If nobody is required and none is named, that is an error, never
-// success.
+// success. That nobody in particular is vouched for matters with third-party
+// invites: success does not say that the sender's server signed, unless it is named.
 //
 // The error is a [*SignatureError] that wraps [ErrSignature]; [ErrAuthorisingServer]
 // if it is about that server alone; [ErrKeysUnavailable] if keys cannot be had now.
@@ -271,7 +275,8 @@ func (e *Event) verify(ctx context.Context, v *verification, servers ...ServerNa
 		return err
 	}
 	for i := range checks {
-		if err := e.signatureError(checks[i].server, checks[i].verify(), servers); err != nil {
+		_, err := checks[i].verify()
+		if err := e.signatureError(checks[i].server, err, servers); err != nil {
 			return err
 		}
 	}
@@ -321,10 +326,14 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-const maxPooled = 1 << 18 // what is larger is left to the garbage collector
+// What is larger is left to the garbage collector.
+const (
+	maxPooled        = 1 << 18
+	maxPooledMembers = 1 << 12
+)
 
 func (s *scratch) free() {
-	if cap(s.canonical) <= maxPooled && cap(s.work) <= maxPooled {
+	if cap(s.canonical) <= maxPooled && cap(s.work) <= maxPooled && cap(s.members) <= maxPooledMembers {
 		scratches.Put(s)
 	}
 }
@@ -408,7 +417,7 @@ func hashMatches(raw string, hash *[32]byte) bool {
 	if encoded == string(usual[:]) {
 		return true
 	}
-	b, err := decodeBase64(encoded)
+	b, err := DecodeBase64(encoded)
 	return err == nil && bytes.Equal(b, hash[:])
 }
 

@@ -3,6 +3,7 @@ package fedinvite_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
-	"golang.org/x/crypto/ed25519"
 )
 
 // exampleSigner returns a signing key that is the same in every run. A server
@@ -149,7 +149,7 @@ func ExampleReceiver_Receive() {
 	// <nil>
 }
 
-// A whole invite endpoint, with a server ACL, a policy and request authentication.
+// A whole invite endpoint, with a policy and request authentication.
 func ExampleReceiver() {
 	ours := exampleSigner("b.example")
 	keys := fedinvite.KeyMap{} // use package keyring for other servers' keys
@@ -175,7 +175,8 @@ func ExampleReceiver() {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/_matrix/federation/", receiver)
+	mux.Handle("/_matrix/federation/v1/invite/", receiver)
+	mux.Handle("/_matrix/federation/v2/invite/", receiver)
 
 	// Alice's server sends the invite.
 	invite := exampleInvite()
@@ -193,6 +194,31 @@ func ExampleReceiver() {
 	fmt.Println(answer.Code, strings.TrimSpace(answer.Body.String()))
 	// Output:
 	// 403 {"errcode":"M_INVITE_BLOCKED","error":"bob does not want invites from alice"}
+}
+
+// The first event of a room. In room version 12 its hash is the room's ID.
+func ExampleSignEventJSON() {
+	rules, err := fedinvite.RoomV12.Rules()
+	if err != nil {
+		log.Fatal(err)
+	}
+	raw, err := fedinvite.SignEventJSON(context.Background(), []byte(`{
+		"type": "m.room.create", "state_key": "", "sender": "@alice:a.example",
+		"content": {"room_version": "12"},
+		"auth_events": [], "prev_events": [], "depth": 1, "origin_server_ts": 1764000000000
+	}`), rules, exampleSigner("a.example"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	create, err := fedinvite.ParseEvent(raw, rules)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(create.ID())
+	fmt.Println(create.RoomID())
+	// Output:
+	// $WVipJDLE2h2YJBtJoWx3h7Q7TlA5212ByuXj6L3Pz-U
+	// !WVipJDLE2h2YJBtJoWx3h7Q7TlA5212ByuXj6L3Pz-U
 }
 
 func ExampleWireError() {

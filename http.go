@@ -62,7 +62,7 @@ func (x *exchange) respond(r *receipt, err error) {
 			body = []byte(`{"errcode":"M_UNKNOWN","error":"internal error"}`)
 		}
 	}
-	if err != nil && x.body == nil && x.r.ContentLength != 0 {
+	if err != nil && x.body == nil && x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
 		x.w.Header().Set("Connection", "close") // rather than wait for the body
 	}
 	x.w.Header().Set("Content-Type", "application/json")
@@ -195,7 +195,7 @@ func parseBody(_ context.Context, r *receipt) (err error) {
 // stay what they are.
 func verifyRequest(ctx context.Context, r *receipt) error {
 	err := r.http.credentials.Verify(ctx, r.http.body)
-	if errors.Is(err, ErrSignature) || errors.Is(err, ErrUnknownKey) {
+	if !errors.Is(err, ErrUnauthorized) && (errors.Is(err, ErrSignature) || errors.Is(err, ErrUnknownKey)) {
 		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}
 	return err

@@ -103,9 +103,12 @@ type Invite struct {
 	Destination ServerName
 	Invitee     string // user ID, a user of Destination
 	V1          bool
-	// Event is the invite: the redacted copy if its content hash did not fit,
-	// without unsigned, and with our signature once [Receiver.Receive] hands it
-	// to the [Handler].
+	// Event is the invite. If it came by the v1 endpoint its rules are those of room
+	// version 1, though the room may be of version 2; their events are the same. It
+	// is the redacted copy if its content hash did not fit,
+	// without unsigned, and with our signature once [Receiver.Receive] hands it to
+	// the [Handler]. With that it may be past the limits of [ParseEvent]: read it
+	// back with [ParseStored].
 	Event     *Event
 	RoomState RoomState
 }
@@ -117,11 +120,18 @@ type Invite struct {
 // the signed event is sent to the inviting server; if it returns an error, an
 // [*Error] from [Refuse] to say why, the event is dropped.
 //
-// It may be called concurrently, also for one event. A re-send has the same event
-// ID and the same signature of ours, while other signatures and the room state may
-// differ: look the ID up before saying "already joined". The context ends when
+// [Event.AppendJSON] and the room version of [Event.Rules] are what to store,
+// [ParseStored] reads it back. The Handler may keep inv. If inv.Event.HashOK() is
+// false it is the redacted copy that came of it.
+//
+// HandleInvite may be called concurrently, also for one event. A re-send has the
+// same event ID and, as long as our key is the same, the same signature of ours,
+// while other signatures and the room state may differ: look the ID up before saying
+// "already joined". The context ends when
 // the inviting server hangs up: commit under [context.WithoutCancel]. If our
-// server is in the room, the event comes again in a transaction. A pending knock
+// server is in the room, the event comes again in a transaction. The invitee is a
+// user ID of ours by its form only: the localpart may be empty, unknown or hold any
+// characters. A pending knock
 // of the same user may have to be linked by hand (server-server API, "Inviting to
 // a room").
 type Handler interface {
@@ -145,13 +155,14 @@ type Credentials struct {
 }
 
 // A Config says how a [Receiver] works. The hooks may be nil unless marked as
-// required. A hook refuses with an error, best an [*Error] from [Refuse]; other
-// errors become 500 M_UNKNOWN and their text stays here. All may be called
+// required. A hook refuses with an [*Error] from [Refuse]; other errors, the
+// sentinels of this package among them, become 500 M_UNKNOWN and their text stays here. All may be called
 // concurrently.
 type Config struct {
 	// Signer returns the current signing key of one of our servers, or an error
 	// that wraps [ErrNotLocal] if server is not ours. It is asked for each
-	// delivery, so that keys may change while the Receiver runs. Required.
+	// delivery, so that keys may change while the Receiver runs; package keyring
+	// says how to change one without losing invites. Required.
 	Signer func(ctx context.Context, server ServerName) (Signer, error)
 	// Keys finds other servers' keys. Required.
 	Keys KeySource
@@ -163,10 +174,14 @@ type Config struct {
 	// Admit is asked before any key is looked up, on what is only claimed: the
 	// place for rate limits and for block lists of servers.
 	Admit func(ctx context.Context, d *Delivery) error
-	// ServerAllowed applies the server ACL of a room that we know.
+	// ServerAllowed reports whether the room's server ACL allows the origin; true
+	// for rooms that we do not know. See [ServerACL.Allows]. false is answered by
+	// 403 M_FORBIDDEN.
 	ServerAllowed func(ctx context.Context, roomID string, server ServerName) (bool, error)
 	// Policy decides whether the invite is wanted, before any event signature is
-	// checked or made. Its invite is not verified yet, and its RoomState is empty.
+	// checked or made; here unknown users are refused too, with
+	// Refuse([CodeForbidden], …). Its invite is not verified yet, and its RoomState
+	// is empty.
 	Policy func(ctx context.Context, inv *Invite) error
 	// RoomState says how strictly invite_room_state is checked; the zero value is
 	// [StateCreateOnly].
@@ -180,6 +195,7 @@ type Config struct {
 	// MaxBody is the largest request body in bytes; 0: 1 MiB.
 	MaxBody int64
 	// Timeout bounds everything before Handler, reading the body included; 0: 30 s.
+	// It takes the place of the ReadTimeout of [http.Server] for these requests.
 	Timeout time.Duration
 	// Done is called once for each delivery, accepted (err is nil) or refused. d
 	// and inv hold what was known by then; inv may be nil.
@@ -232,24 +248,24 @@ func NewReceiver(c Config) (*Receiver, error) {
 func CheckInvite(e *Event, origin, destination ServerName) error {
 	switch {
 	case e.Type() != typeMember:
-		return fmt.Errorf("%w: the type is not m.room.member", ErrNotInvite)
+		return detailf(ErrNotInvite, "the type is not m.room.member")
 	case !e.isInvite():
-		return fmt.Errorf("%w: the membership is not invite", ErrNotInvite)
+		return detailf(ErrNotInvite, "the membership is not invite")
 	case origin == destination:
-		return fmt.Errorf("%w: the origin is the destination itself", ErrOrigin)
+		return detailf(ErrOrigin, "the origin is the destination itself")
 	case serverOf(e.Sender()) != origin:
 		return ErrOrigin
 	}
 	key, ok := e.StateKey()
 	if !ok {
-		return fmt.Errorf("%w: there is no state_key", ErrNotLocal)
+		return detailf(ErrNotLocal, "there is no state_key")
 	}
 	_, server, err := ParseUserID(key)
 	if err != nil {
-		return fmt.Errorf("%w: the state_key is no user ID", ErrNotLocal)
+		return detailf(ErrNotLocal, "the state_key is no user ID")
 	}
 	if server != destination {
-		return fmt.Errorf("%w: the invitee is on another server", ErrNotLocal)
+		return detailf(ErrNotLocal, "the invitee is on another server")
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package fedinvite
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -94,7 +93,7 @@ func (p *parser) keep(canonical []byte) {
 
 func (p *parser) parse(s *scratch) (*Event, error) {
 	if !isObject(p.json) {
-		return nil, &formatError{"event is not an object"}
+		return nil, detailf(ErrBadJSON, "event is not an object")
 	}
 	size := len(p.json)
 	for _, m := range s.members {
@@ -104,7 +103,7 @@ func (p *parser) parse(s *scratch) (*Event, error) {
 		}
 	}
 	if p.strict && size > maxEventSize {
-		return nil, &formatError{fmt.Sprintf("event of %d bytes, more than %d", size, maxEventSize)}
+		return nil, detailf(ErrBadJSON, "event of %d bytes, more than %d", size, maxEventSize)
 	}
 	p.fields()
 	if p.err != nil {
@@ -153,7 +152,7 @@ func (p *parser) take(m pair) {
 
 func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
-		p.err = &formatError{fmt.Sprintf(format, args...)}
+		p.err = detailf(ErrBadJSON, format, args...)
 	}
 }
 
@@ -179,6 +178,9 @@ func (p *parser) fields() {
 	if e.ts, ok = integer(p.ts); !ok {
 		p.fail("origin_server_ts is not an integer")
 	}
+	if p.hashes == "" {
+		p.fail("hashes is missing: the event was not hashed and signed")
+	}
 	if p.sha256 = get(p.hashes, "sha256"); p.sha256 == "" || p.sha256[0] != '"' {
 		p.fail("hashes has no sha256")
 	}
@@ -196,7 +198,10 @@ func (p *parser) fields() {
 // string returns a required string of at most 255 bytes.
 func (p *parser) string(name, raw string) string {
 	s, ok := unquote(raw)
-	if !ok {
+	switch {
+	case raw == "":
+		p.fail("%s is missing", name)
+	case !ok:
 		p.fail("%s is not a string", name)
 	}
 	if p.strict && len(s) > maxIdentifier {

@@ -128,7 +128,7 @@ func (r *receipt) response() *Response {
 func checkServerNames(_ context.Context, r *receipt) error {
 	for _, name := range []ServerName{r.delivery.Origin, r.delivery.Destination} {
 		if !validServerName(string(name)) {
-			return fmt.Errorf("%w: %w: server name %q", ErrUnauthorized, ErrIdentifier, clip(string(name)))
+			return detailf(ErrUnauthorized, "malformed server name %q", clip(string(name)))
 		}
 	}
 	return nil
@@ -138,7 +138,7 @@ func findSigner(ctx context.Context, r *receipt) error {
 	s, err := r.config.Signer(ctx, r.delivery.Destination)
 	switch {
 	case errors.Is(err, ErrNotLocal):
-		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		return fmt.Errorf("%w: %w", detailf(ErrUnauthorized, "the destination is not served here"), err)
 	case err != nil:
 		return fromHook(err)
 	case s == nil || s.ServerName() != r.delivery.Destination:
@@ -158,10 +158,10 @@ func admit(ctx context.Context, r *receipt) error {
 func findRules(_ context.Context, r *receipt) error {
 	version := r.delivery.Request.RoomVersion
 	if version == "" {
-		return fmt.Errorf("%w: room_version", ErrMissing)
+		return detailf(ErrMissing, "room_version")
 	}
 	if len(version) > maxIdentifier {
-		return fmt.Errorf("%w: room_version of %d bytes", ErrBadJSON, len(version))
+		return detailf(ErrBadJSON, "room_version of %d bytes", len(version))
 	}
 	rules, err := r.config.Rules(version)
 	if err == nil {
@@ -174,7 +174,7 @@ func findRules(_ context.Context, r *receipt) error {
 		return fromHook(err)
 	}
 	if r.delivery.V1 && rules.EventIDs != EventIDServer {
-		return fmt.Errorf("%w: the v1 endpoint is for room versions 1 and 2", ErrMismatch)
+		return detailf(ErrMismatch, "the v1 endpoint is for room versions 1 and 2")
 	}
 	r.rules = rules
 	return nil
@@ -183,12 +183,12 @@ func findRules(_ context.Context, r *receipt) error {
 func parseInvite(_ context.Context, r *receipt) error {
 	raw := r.delivery.Request.Event
 	if len(raw) == 0 {
-		return fmt.Errorf("%w: event", ErrMissing)
+		return detailf(ErrMissing, "event")
 	}
 	event, err := ParseEvent(raw, r.rules)
 	if err != nil {
 		if r.delivery.V1 && gjson.ValidBytes(raw) && !gjson.GetBytes(raw, "event_id").Exists() {
-			return fmt.Errorf("%w: the v1 endpoint is for room versions 1 and 2, whose events have an event_id", ErrMismatch)
+			return detailf(ErrMismatch, "the v1 endpoint is for room versions 1 and 2, whose events have an event_id")
 		}
 		return err
 	}
@@ -199,9 +199,9 @@ func parseInvite(_ context.Context, r *receipt) error {
 func comparePath(_ context.Context, r *receipt) error {
 	switch {
 	case r.delivery.RoomID != r.event.RoomID():
-		return fmt.Errorf("%w: the room ID of the path and that of the event", ErrMismatch)
+		return detailf(ErrMismatch, "the room ID of the path and that of the event")
 	case r.delivery.EventID != r.event.ID():
-		return fmt.Errorf("%w: the event ID of the path and that of the event", ErrMismatch)
+		return detailf(ErrMismatch, "the event ID of the path and that of the event")
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func checkContentHash(_ context.Context, r *receipt) error {
 		return nil
 	}
 	if r.config.RefuseHashMismatch {
-		return fmt.Errorf("%w: content hash", ErrMismatch)
+		return detailf(ErrMismatch, "content hash")
 	}
 	r.event = r.event.Redacted()
 	r.invite.Event = r.event

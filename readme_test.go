@@ -19,7 +19,7 @@ import (
 
 // README: code
 // inviteRoutes answers invites and key requests for the server that signer signs for.
-func inviteRoutes(signer fedinvite.Signer, store fedinvite.HandlerFunc) (http.Handler, error) {
+func inviteRoutes(signer fedinvite.Signer, store fedinvite.Handler) (http.Handler, error) {
 	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0"})
 	if err != nil {
 		return nil, err
@@ -30,12 +30,7 @@ func inviteRoutes(signer fedinvite.Signer, store fedinvite.HandlerFunc) (http.Ha
 		return nil, err
 	}
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
-		Signer: func(_ context.Context, name fedinvite.ServerName) (fedinvite.Signer, error) {
-			if name != signer.ServerName() {
-				return nil, fedinvite.ErrNotLocal
-			}
-			return signer, nil
-		},
+		Signer:      local.Signer,
 		Keys:        ring,
 		Credentials: xmatrix.Verifier{Keys: ring, Now: time.Now}.Credentials,
 		Handler:     store, // gets invites that are checked and signed
@@ -48,9 +43,36 @@ func inviteRoutes(signer fedinvite.Signer, store fedinvite.HandlerFunc) (http.Ha
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/_matrix/federation/", receiver)
-	mux.Handle("/_matrix/key/", keys)
+	mux.Handle("/_matrix/federation/v1/invite/", receiver)
+	mux.Handle("/_matrix/federation/v2/invite/", receiver)
+	mux.Handle("/_matrix/key/v2/server", keys)
 	return mux, nil
+}
+
+// README: end
+
+// README: send
+// invite sends an invite of the draft's sender and returns the event for the room.
+func invite(ctx context.Context, client *fedclient.Client, ring *keyring.Ring, signer fedinvite.Signer,
+	version fedinvite.RoomVersion, draft fedinvite.Draft, state []*fedinvite.Event) (*fedinvite.Event, error) {
+	rules, err := version.Rules()
+	if err != nil {
+		return nil, err
+	}
+	event, err := fedinvite.NewInvite(ctx, draft, rules, signer)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := client.SendInvite(ctx, fedclient.InviteRequest{
+		Event:     event,
+		RoomState: fedinvite.SelectRoomState(state, 32<<10), // create event, name, …
+		Signer:    signer,
+		Keys:      ring,
+	})
+	if err != nil {
+		return nil, fedclient.ClientError(err) // what the inviting user's client is told
+	}
+	return reply.Event, nil // with the invited server's signature, checked
 }
 
 // README: end
@@ -61,24 +83,29 @@ func TestREADME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, block, _ := strings.Cut(string(readme), "```go\n")
-	block, _, found := strings.Cut(block, "```\n")
-	if !found {
-		t.Fatal("README.md has no Go block")
-	}
 	source, err := os.ReadFile("readme_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, imports, _ := strings.Cut(string(source), "// README: imports\n")
-	imports, _, _ = strings.Cut(imports, ")\n")
-	_, code, _ := strings.Cut(string(source), "// README: code\n")
-	code, _, _ = strings.Cut(code, "\n// README: end\n")
-	if want := "import (\n" + imports + ")\n\n" + code; block != want {
-		t.Errorf("the Go block of README.md is not that of readme_test.go:\n%s", block)
+	between := func(from, to string) string {
+		_, text, found := strings.Cut(string(source), "\n"+from)
+		text, _, end := strings.Cut(text, to)
+		if !found || !end {
+			t.Fatalf("readme_test.go has no part from %q to %q", from, to)
+		}
+		return text
+	}
+	end := "\n// README: " + "end\n"
+	for _, want := range []string{
+		"import (\n" + between("\t// README: imports\n", ")\n") + ")\n\n" + between("// README: code\n", end),
+		between("// README: send\n", end),
+	} {
+		if !strings.Contains(string(readme), "```go\n"+want+"```\n") {
+			t.Errorf("README.md does not have this Go block:\n%s", want)
+		}
 	}
 
-	routes, err := inviteRoutes(newSigner(t, "b.example"), nil)
+	routes, err := inviteRoutes(newSigner(t, "b.example"), fedinvite.HandlerFunc(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

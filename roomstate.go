@@ -18,7 +18,8 @@ const (
 	// StateCreateOnly, the default: in room version 12 and later there must be the
 	// create event as a full PDU whose reference hash is the room ID. If its
 	// signature is wrong the invite is refused; if its key cannot be had, as when
-	// the creator's server is gone, that is a warning. Other entries may be
+	// the creator's server is gone or has lost it, that is a warning, and nobody
+	// vouches for who created the room. Other entries may be
 	// stripped. In room versions 1–11 everything is at most a warning. Where a
 	// failure would only warn, no signature is checked.
 	StateCreateOnly RoomStatePolicy = iota
@@ -49,7 +50,17 @@ type StateEvent struct {
 	Type, StateKey, Sender string
 	Content                json.RawMessage // canonical JSON; of the redacted copy if the content hash is wrong
 	PDU                    *Event          // nil: the entry is stripped
-	Verified               bool            // the PDU's signatures were checked
+	Verified               bool            // the PDU's signatures were checked, the one of the sender's server among them
+}
+
+// Get returns the entry of that type and state key, such as "m.room.name" and "".
+func (s RoomState) Get(eventType, stateKey string) (e StateEvent, ok bool) {
+	for _, e := range s.Events {
+		if e.Type == eventType && e.StateKey == stateKey {
+			return e, true
+		}
+	}
+	return StateEvent{}, false
 }
 
 // Client returns the entries in the form for clients: type, state_key, sender and
@@ -80,6 +91,9 @@ func CheckRoomState(ctx context.Context, state []json.RawMessage, invite *Event,
 }
 
 func checkRoomState(ctx context.Context, state []json.RawMessage, invite *Event, v *verification, p RoomStatePolicy) (RoomState, error) {
+	if invite == nil {
+		return RoomState{}, errors.New("CheckRoomState without an invite")
+	}
 	if len(state) > maxRoomState {
 		return RoomState{}, ErrStateLimit
 	}
@@ -137,7 +151,7 @@ func (c *stateChecker) read(i int, raw json.RawMessage) error {
 	if get(text, "hashes") == "" && get(text, "auth_events") == "" {
 		notPDU = errors.New("stripped")
 	} else if entry.PDU, notPDU = ParseEvent(raw, c.invite.rules); notPDU == nil {
-		if entry.PDU.RoomID() != c.invite.RoomID() {
+		if entry.PDU.RoomID() != c.invite.RoomID() || c.provesRoom(entry) && !c.startsRoom(entry.PDU) {
 			return c.object(c.strict() || c.provesRoom(entry), fmt.Errorf("%w: entry %d", ErrStateRoom, i))
 		}
 		if !entry.PDU.HashOK() {
@@ -156,6 +170,13 @@ func (c *stateChecker) read(i int, raw json.RawMessage) error {
 // that event is what the room ID is made of.
 func (c *stateChecker) provesRoom(entry StateEvent) bool {
 	return c.invite.rules.RoomIDIsCreateEvent && entry.isCreate()
+}
+
+// startsRoom reports whether the create event could start a room of the invite's
+// version: nothing comes before it, and it names that version.
+func (c *stateChecker) startsRoom(create *Event) bool {
+	version, _ := unquote(get(create.content, "room_version"))
+	return len(create.PrevEventIDs()) == 0 && len(create.AuthEventIDs()) == 0 && version == string(c.invite.rules.Version)
 }
 
 func (e *StateEvent) isCreate() bool { return e.Type == typeCreate && e.StateKey == "" }
@@ -219,7 +240,9 @@ func (c *stateChecker) verify(ctx context.Context, v *verification) error {
 			}
 			continue
 		}
-		entry.Verified = true // unless a check says otherwise
+		// Unless a check says otherwise. A third-party invite need not be signed by
+		// the sender's server; such an entry passes, but is not vouched for.
+		entry.Verified = slices.ContainsFunc(found, func(c signatureCheck) bool { return c.server == serverOf(entry.Sender) })
 		for range found {
 			owners = append(owners, i)
 		}
@@ -277,6 +300,9 @@ var roomStateOrder = []string{
 func SelectRoomState(state []*Event, limit int) []json.RawMessage {
 	ordered := make([]*Event, 0, len(state))
 	for _, e := range state {
+		if e == nil {
+			continue
+		}
 		if _, ok := e.StateKey(); ok && slices.Contains(roomStateOrder, e.Type()) {
 			ordered = append(ordered, e)
 		}

@@ -2,6 +2,7 @@ package fedinvite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,7 +120,7 @@ func ParseSigningKey(line string) (KeyID, ed25519.PrivateKey, error) {
 	if len(fields) != 3 || fields[0] != "ed25519" || !isKeyVersion(fields[1]) {
 		return "", nil, fmt.Errorf("%w: want a line of the form: ed25519 VERSION SEED", ErrBadKey)
 	}
-	seed, err := decodeBase64(fields[2])
+	seed, err := DecodeBase64(fields[2])
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return "", nil, fmt.Errorf("%w: the seed is not 32 bytes of base64", ErrBadKey)
 	}
@@ -139,7 +140,7 @@ func FormatSigningKey(id KeyID, key ed25519.PrivateKey) string {
 // error wraps [ErrBadKey] if it is not 32 bytes, of small order or not in
 // canonical form.
 func ParsePublicKey(s string) (ed25519.PublicKey, error) {
-	key, err := decodeBase64(s)
+	key, err := DecodeBase64(s)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadKey, err)
 	}
@@ -256,6 +257,23 @@ func VerifyJSON(ctx context.Context, object []byte, server ServerName, keys KeyS
 		return err
 	}
 	return verifyAll(checks)
+}
+
+// SignedJSON takes a signed JSON object apart: message is what its signatures cover,
+// the canonical form without signatures and unsigned, and signatures the canonical
+// signatures object, nil if there is none (appendices, "Signing JSON"). It is for
+// those who check signatures one by one, with [VerifyKey.Verify]; see [VerifyJSON]
+// for the whole check. Numbers follow the legacy rules. Errors wrap [ErrNotJSON] or
+// [ErrBadJSON].
+func SignedJSON(object []byte) (message []byte, signatures json.RawMessage, err error) {
+	text, err := canonicalObject(object, legacyNumbers)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s := get(text, "signatures"); isObject(s) {
+		signatures = json.RawMessage(s)
+	}
+	return signedPart(text), signatures, nil
 }
 
 func canonicalObject(object []byte, n numberRules) (string, error) {

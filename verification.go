@@ -51,19 +51,20 @@ type signatureCheck struct {
 	signature string // canonical JSON value
 }
 
-func (c *signatureCheck) verify() error {
+// verify returns the signature if it is good.
+func (c *signatureCheck) verify() ([]byte, error) {
 	encoded, ok := unquote(c.signature)
 	if !ok {
-		return &SignatureError{c.server, c.id, fmt.Errorf("%w: not a string", ErrSignature)}
+		return nil, &SignatureError{c.server, c.id, fmt.Errorf("%w: not a string", ErrSignature)}
 	}
-	signature, err := decodeBase64(encoded)
+	signature, err := DecodeBase64(encoded)
 	if err != nil {
-		return &SignatureError{c.server, c.id, fmt.Errorf("%w: not base64", ErrSignature)}
+		return nil, &SignatureError{c.server, c.id, fmt.Errorf("%w: not base64", ErrSignature)}
 	}
 	if err := c.key.Verify(c.message, signature); err != nil {
-		return &SignatureError{c.server, c.id, err}
+		return nil, &SignatureError{c.server, c.id, err}
 	}
-	return nil
+	return signature, nil
 }
 
 // collect appends the checks that server's part of the set needs: one for each
@@ -131,7 +132,7 @@ func (v *verification) enter(server ServerName) error {
 // verifyAll does the checks one after another and returns the first error.
 func verifyAll(checks []signatureCheck) error {
 	for i := range checks {
-		if err := checks[i].verify(); err != nil {
+		if _, err := checks[i].verify(); err != nil {
 			return err
 		}
 	}
@@ -148,7 +149,7 @@ func verifyEach(checks []signatureCheck) []error {
 			if i >= len(checks) {
 				return
 			}
-			errs[i] = checks[i].verify()
+			_, errs[i] = checks[i].verify()
 		}
 	}
 	workers := min(runtime.GOMAXPROCS(0), len(checks)) - 1

@@ -130,6 +130,8 @@ func (c *Client) newRequest(ctx context.Context, r Request) (*http.Request, erro
 		return nil, fmt.Errorf("fedclient: %w", err)
 	}
 	req.Header.Set("User-Agent", c.config.UserAgent)
+	// Compressed, a reply of nothing could go on until the time is over.
+	req.Header.Set("Accept-Encoding", "identity")
 	if len(r.Body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -153,6 +155,9 @@ func readReply(res *http.Response, limit int64) ([]byte, error) {
 	// A proxy's or a captive portal's page is not an answer of the server.
 	if media, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || !strings.EqualFold(media, "application/json") {
 		return nil, fmt.Errorf("%w: it is not application/json", ErrReply)
+	}
+	if coding := res.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, fmt.Errorf("%w: it is encoded, which was not asked for", ErrReply)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	switch {

@@ -309,18 +309,18 @@ func TestClientError(t *testing.T) {
 		status int
 		code   fedinvite.Code
 	}{
-		"a code that passes, with its status": {remote(404, "M_FORBIDDEN"), 404, "M_FORBIDDEN"},
-		"a 401 is not for the client":         {remote(401, "M_FORBIDDEN"), 403, "M_FORBIDDEN"},
-		"a 500 is no refusal":                 {remote(500, "M_FORBIDDEN"), 502, "M_UNKNOWN"},
-		"a 429 is no refusal":                 {remote(429, "M_FORBIDDEN"), 502, "M_UNKNOWN"},
-		"a redirect is no refusal":            {remote(307, "M_FORBIDDEN"), 502, "M_UNKNOWN"},
-		"no code":                             {remote(403, ""), 502, "M_UNKNOWN"},
-		"a code of clients":                   {remote(403, "M_USER_DEACTIVATED"), 502, "M_UNKNOWN"},
-		"M_LIMIT_EXCEEDED":                    {remote(429, "M_LIMIT_EXCEEDED"), 502, "M_UNKNOWN"},
-		"our own refusal":                     {fmt.Errorf("hook: %w", fedinvite.Refuse(fedinvite.CodeForbidden, "no")), 403, "M_FORBIDDEN"},
-		"our own failure":                     {errors.New("secret"), 500, "M_UNKNOWN"},
-		"no answer":                           {fedclient.ErrUnreachable, 502, "M_UNKNOWN"},
-		"a bad reply":                         {fedclient.ErrReply, 502, "M_UNKNOWN"},
+		"a code that passes, with a status of its own": {remote(404, "M_FORBIDDEN"), 403, "M_FORBIDDEN"},
+		"a 401 is not for the client":                  {remote(401, "M_FORBIDDEN"), 403, "M_FORBIDDEN"},
+		"a 500 is no refusal":                          {remote(500, "M_FORBIDDEN"), 502, "M_UNKNOWN"},
+		"a 429 is no refusal":                          {remote(429, "M_FORBIDDEN"), 502, "M_UNKNOWN"},
+		"a redirect is no refusal":                     {remote(307, "M_FORBIDDEN"), 502, "M_UNKNOWN"},
+		"no code":                                      {remote(403, ""), 502, "M_UNKNOWN"},
+		"a code of clients":                            {remote(403, "M_USER_DEACTIVATED"), 502, "M_UNKNOWN"},
+		"M_LIMIT_EXCEEDED":                             {remote(429, "M_LIMIT_EXCEEDED"), 502, "M_UNKNOWN"},
+		"our own refusal":                              {fmt.Errorf("hook: %w", fedinvite.Refuse(fedinvite.CodeForbidden, "no")), 403, "M_FORBIDDEN"},
+		"our own failure":                              {errors.New("secret"), 500, "M_UNKNOWN"},
+		"no answer":                                    {fedclient.ErrUnreachable, 502, "M_UNKNOWN"},
+		"a bad reply":                                  {fedclient.ErrReply, 502, "M_UNKNOWN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := told(t, c.err, c.status, c.code)

@@ -93,8 +93,8 @@ func Retryable(err error) bool {
 // [Client.SendInvite]; nil for nil. The result wraps err.
 //
 // M_FORBIDDEN, M_INVITE_BLOCKED, M_INCOMPATIBLE_ROOM_VERSION and
-// M_UNSUPPORTED_ROOM_VERSION pass with their status (server-server API, PUT
-// /_matrix/federation/v2/invite, response 400). All else that the other server says
+// M_UNSUPPORTED_ROOM_VERSION pass with their status, 400 or 403 (server-server API,
+// PUT /_matrix/federation/v2/invite). All else that the other server says
 // or fails to say is 502 M_UNKNOWN: M_INVALID_PARAM and M_MISSING_PARAM, because
 // that is our mistake and not the client's, and every other code, because it means
 // something else to a client: M_UNKNOWN_TOKEN would log it out. An [ErrOldServer] is
@@ -135,8 +135,8 @@ func (e *RemoteError) forClient() *fedinvite.Error {
 		fedinvite.CodeIncompatibleRoomVersion, fedinvite.CodeUnsupportedRoomVersion:
 		told.Code, told.Status, told.RoomVersion = e.Code, e.Status, e.RoomVersion
 	}
-	if told.Status == http.StatusUnauthorized {
-		told.Status = http.StatusForbidden // to a client, a 401 is about its own session
+	if told.Status != http.StatusBadRequest && told.Code != fedinvite.CodeUnknown {
+		told.Status = http.StatusForbidden // other statuses say something else to clients and proxies
 	}
 	return told
 }

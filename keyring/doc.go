@@ -38,4 +38,12 @@
 // A [PublishHandler] serves GET /_matrix/key/v2/server. It gets our keys from the
 // same [Local] function as the Ring, which answers for our own names without any
 // network.
+//
+// # Changing a key
+//
+// Publish a key before it signs. Add the new signer to LocalKeys behind the one in
+// use; when peers have had the time to ask again (a Ring does so for a key that it
+// does not know, after a minute at the earliest, others may take hours), put it
+// first; later move the old one to Old. Peers that know only the old key refuse
+// requests and replies that are signed by the new one, until they ask again.
 package keyring

@@ -1,7 +1,6 @@
 package keyring
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -14,9 +13,9 @@ import (
 // What a key document may hold, whoever sends it.
 const (
 	maxDocument   = 256 << 10 // bytes
-	maxVerifyKeys = 32        // each costs a signature check
-	maxKeys       = 256       // current and old; also what is kept of one server
-	maxKeyID      = 255       // bytes
+	maxVerifyKeys = 16        // each costs a signature check
+	maxKeys       = 64        // current and old; also what is kept of one server
+	maxKeyID      = 128       // bytes
 )
 
 // maxValidity is how long a key counts that claims to be valid for longer
@@ -28,15 +27,15 @@ type keySet map[fedinvite.KeyID]fedinvite.VerifyKey
 // readDocument returns the usable keys of the document that server itself returned
 // at the time fetched. Any fault of the document is an ErrUnknownKey: the server
 // was asked and has no keys that could be used.
-func readDocument(ctx context.Context, raw []byte, server fedinvite.ServerName, fetched time.Time) (keySet, error) {
-	keys, err := checkDocument(ctx, raw, server, fetched)
+func readDocument(raw []byte, server fedinvite.ServerName, fetched time.Time) (keySet, error) {
+	keys, err := checkDocument(raw, server, fetched)
 	if err != nil {
 		return nil, fmt.Errorf("%w: key document of %q: %w", fedinvite.ErrUnknownKey, server, err)
 	}
 	return keys, nil
 }
 
-func checkDocument(ctx context.Context, raw []byte, server fedinvite.ServerName, fetched time.Time) (keySet, error) {
+func checkDocument(raw []byte, server fedinvite.ServerName, fetched time.Time) (keySet, error) {
 	if len(raw) > maxDocument {
 		return nil, fedinvite.ErrTooLarge
 	}
@@ -69,7 +68,10 @@ func checkDocument(ctx context.Context, raw []byte, server fedinvite.ServerName,
 		return nil, fmt.Errorf("%w: too many keys", fedinvite.ErrTooLarge)
 	}
 
-	keys := signingKeys(ctx, text, server, current, validUntil)
+	keys, err := signingKeys(text, server, current, validUntil)
+	if err != nil {
+		return nil, err
+	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%w: no key that it lists has signed it", fedinvite.ErrSignature)
 	}
@@ -84,22 +86,30 @@ func checkDocument(ctx context.Context, raw []byte, server fedinvite.ServerName,
 	return keys, nil
 }
 
-// signingKeys returns the keys of verify_keys that signed the document.
-func signingKeys(ctx context.Context, text []byte, server fedinvite.ServerName, current map[string]json.RawMessage, validUntil time.Time) keySet {
+// signingKeys returns the keys of verify_keys that signed the document. Each is
+// judged by its own signature, so that no other key's can spoil or replace it.
+func signingKeys(text []byte, server fedinvite.ServerName, current map[string]json.RawMessage, validUntil time.Time) (keySet, error) {
+	message, all, err := fedinvite.SignedJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	servers, _ := object(all)
+	signatures, _ := object(servers[string(server)])
 	keys := make(keySet)
 	for name, entry := range current {
 		id, key, ok := readKey(name, entry)
 		if !ok {
 			continue
 		}
-		key.ValidUntil = validUntil
-		// Known alone, so that no other key's signature can spoil or replace its own.
-		only := fedinvite.KeyMap{server: {id: key}}
-		if fedinvite.VerifyJSON(ctx, text, server, only, time.Time{}) == nil {
-			keys[id] = key
+		encoded, _ := str(signatures[name])
+		signature, err := fedinvite.DecodeBase64(encoded)
+		if err != nil || key.Verify(message, signature) != nil {
+			continue
 		}
+		key.ValidUntil = validUntil
+		keys[id] = key
 	}
-	return keys
+	return keys, nil
 }
 
 // readKey reads an entry of verify_keys or old_verify_keys. Entries that are of no

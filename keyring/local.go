@@ -9,8 +9,8 @@ import (
 
 // LocalKeys are the keys of one of our servers.
 type LocalKeys struct {
-	// Signers are the keys in use, one at least. The published document lists and
-	// is signed by all of them.
+	// Signers are the keys in use, one at least; the first is the one that signs
+	// events and requests. The published document lists and is signed by all of them.
 	Signers []fedinvite.Signer
 	// Old are keys that sign no longer, with Public and ExpiredAt: they verify
 	// events from before. A key ID of Signers must not be among them.
@@ -39,6 +39,19 @@ func Signers(signers ...fedinvite.Signer) Local {
 		}
 		return keys, nil
 	}
+}
+
+// Signer returns the first of the signers of server. It fits the field Signer of
+// [fedinvite.Config]. Its errors are those of l.
+func (l Local) Signer(ctx context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
+	keys, err := l(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys.Signers) == 0 {
+		return nil, fmt.Errorf("keyring: no signer for %q", server)
+	}
+	return keys.Signers[0], nil
 }
 
 func (k LocalKeys) find(id fedinvite.KeyID) (fedinvite.VerifyKey, error) {

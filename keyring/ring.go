@@ -21,6 +21,14 @@ type Fetcher interface {
 	FetchServerKeys(ctx context.Context, server fedinvite.ServerName) ([]byte, error)
 }
 
+// A FetcherFunc is a function as a [Fetcher].
+type FetcherFunc func(ctx context.Context, server fedinvite.ServerName) ([]byte, error)
+
+// FetchServerKeys calls f.
+func (f FetcherFunc) FetchServerKeys(ctx context.Context, server fedinvite.ServerName) ([]byte, error) {
+	return f(ctx, server)
+}
+
 // A Config says how a [Ring] works.
 type Config struct {
 	// Fetcher asks other servers. Required.
@@ -35,9 +43,10 @@ type Config struct {
 	// MaxServers is the number of servers whose keys are kept, and of those whose
 	// failures are; 0: 10,000.
 	MaxServers int
-	// MaxFetches is the number of fetches at a time; 0: 64. Others wait.
+	// MaxFetches is the number of fetches at a time; 0: 64. Others wait, 16 times
+	// as many at most; more are refused at once.
 	MaxFetches int
-	// Timeout bounds one fetch, waiting for its turn included; 0: 10 s.
+	// Timeout bounds one fetch, and the wait for its turn before; 0: 10 s.
 	Timeout time.Duration
 }
 
@@ -47,8 +56,11 @@ type Ring struct {
 	config  Config
 	memory  *memory
 	flights singleflight.Group
+	queue   chan struct{} // those who wait for a turn
 	turns   chan struct{}
 }
+
+const queueFactor = 16
 
 // New returns a Ring that knows nothing yet. The error names the field that is
 // missing or wrong.
@@ -70,7 +82,7 @@ func New(c Config) (*Ring, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
 	}
-	return &Ring{config: c, memory: newMemory(c.MaxServers), turns: make(chan struct{}, c.MaxFetches)}, nil
+	return &Ring{config: c, memory: newMemory(c.MaxServers), queue: make(chan struct{}, queueFactor*c.MaxFetches), turns: make(chan struct{}, c.MaxFetches)}, nil
 }
 
 // VerifyKey implements [fedinvite.KeySource]. It asks the server if the key is not
@@ -122,21 +134,40 @@ func (r *Ring) remote(ctx context.Context, q question) (fedinvite.VerifyKey, err
 	}
 }
 
+// enter waits for a turn, as long as a fetch may take at most. A turn that does not
+// come is our own doing and not held against the server, nor does waiting take from
+// the time that the server has.
+func (r *Ring) enter(ctx context.Context) (leave func(), err error) {
+	busy := errors.New("keyring: too many fetches at a time")
+	select {
+	case r.queue <- struct{}{}:
+		defer func() { <-r.queue }()
+	default:
+		return nil, busy
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	select {
+	case r.turns <- struct{}{}:
+		return func() { <-r.turns }, nil
+	case <-ctx.Done():
+		return nil, busy
+	}
+}
+
 // fetch asks the server and remembers what comes of it.
 func (r *Ring) fetch(ctx context.Context, q question) error {
 	// A flight may have landed between the caller's look and the start of this one.
 	if _, ask, _ := r.memory.recall(q, r.config.Now()); !ask {
 		return nil
 	}
+	leave, err := r.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	select {
-	case r.turns <- struct{}{}:
-		defer func() { <-r.turns }()
-	case <-ctx.Done():
-		// Our own doing: not held against the server.
-		return errors.New("keyring: too many fetches at a time")
-	}
 	now := r.config.Now()
 	raw, err := r.config.Fetcher.FetchServerKeys(ctx, q.server)
 	if err != nil {
@@ -144,7 +175,7 @@ func (r *Ring) fetch(ctx context.Context, q question) error {
 		r.memory.fail(q.server, err, r.config.Now())
 		return err
 	}
-	keys, err := readDocument(ctx, raw, q.server, now)
+	keys, err := readDocument(raw, q.server, now)
 	if err != nil {
 		r.memory.fail(q.server, err, r.config.Now())
 		return err

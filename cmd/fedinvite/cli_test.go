@@ -94,6 +94,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"sign", "-room-version", "1", "-server", "a", "-key", ""}, `invalid value "" for flag -key: it is empty`},
 		{[]string{"event", "-room-version", "1", "file", "-room-version", "1"}, `unexpected argument "-room-version"; options come first`},
 		{[]string{"verify", "-room-version", "1"}, "-keys is required"},
+		{[]string{"keygen", "-public", key}, "-public and -server go together"},
+		{[]string{"keygen", "-public", key, "-server", "a b"}, `bad JSON: malformed identifier: server name "a b"`},
 		{[]string{"keygen", "now"}, `unexpected argument "now"; options come first`},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -124,11 +126,11 @@ func TestRefusals(t *testing.T) {
 		{"duplicate key", `{"a":1,"\u0061":2}`, []string{"canonical"}, "duplicate key"},
 		{"fraction", `[1.5]`, []string{"canonical"}, "number not allowed"},
 		{"missing: ", ``, []string{"canonical", missing}, "missing: "},
-		{"no event", `{}`, []string{"event", "-room-version", "11"}, "type is not a string"},
+		{"no event", `{}`, []string{"event", "-room-version", "11"}, "type is missing"},
 		{"sign an array", `[]`, []string{"sign", "-room-version", "1", "-server", "a", "-key", key}, "not an object"},
 		{"bad key file", `{}`, []string{"sign", "-room-version", "1", "-server", "a", "-key", noKey}, "unusable key"},
 		{"no key file", `{}`, []string{"sign", "-room-version", "1", "-server", "a", "-key", missing}, "missing: "},
-		{"verify no event", `{}`, []string{"verify", "-room-version", "1", "-keys", object}, "type is not a string"},
+		{"verify no event", `{}`, []string{"verify", "-room-version", "1", "-keys", object}, "type is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := runCommand(t.Context(), c.stdin, c.args...)

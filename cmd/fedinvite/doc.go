@@ -16,7 +16,7 @@ These read an event, or any JSON, from a file or from standard input:
 	fedinvite event     -room-version V [FILE]
 	fedinvite sign      -room-version V -server NAME -key FILE [FILE]
 	fedinvite verify    -room-version V -keys FILE [-signer NAME …] [FILE]
-	fedinvite keygen
+	fedinvite keygen    [-public FILE -server NAME]
 
 For example, make a key, sign an event with it and look at the event's ID:
 

@@ -244,3 +244,13 @@ func TestKeygen(t *testing.T) {
 		t.Errorf("not signed: %s", signed)
 	}
 }
+
+// The public key that keygen writes is what verify reads.
+func TestKeygenPublic(t *testing.T) {
+	key := writeFile(t, testKey)
+	keys := succeed(t, "", "keygen", "-public", key, "-server", "one.example")
+	if want := `{"one.example":{"ed25519:1":{"key":"` + testPublicKey + "\"}}}\n"; keys != want {
+		t.Errorf("%s, want %s", keys, want)
+	}
+	succeed(t, signedEvent(t, "11"), "verify", "-room-version", "11", "-keys", writeFile(t, keys))
+}

@@ -100,8 +100,8 @@ func verifySignature(ctx context.Context, e *fedinvite.Event, server fedinvite.S
 // fileKey is one key of a keys file.
 type fileKey struct {
 	Key          string `json:"key"`
-	ValidUntilTS *int64 `json:"valid_until_ts"`
-	ExpiredTS    *int64 `json:"expired_ts"`
+	ValidUntilTS *int64 `json:"valid_until_ts,omitempty"`
+	ExpiredTS    *int64 `json:"expired_ts,omitempty"`
 }
 
 // readKeys reads a keys file.
@@ -126,7 +126,7 @@ func parseKeys(data []byte) (fedinvite.KeyMap, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields() // a misspelt validity must not make a key valid for ever
 	if err := d.Decode(&file); err != nil {
-		return nil, err
+		return nil, fmt.Errorf(`not of the form {"SERVER":{"KEY ID":{"key":"BASE64"}}}: %w`, err)
 	}
 	keys := make(fedinvite.KeyMap)
 	for server, all := range file {

@@ -1,0 +1,209 @@
+package fedinvite_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/seed-0a46cb1a/fedinvite"
+)
+
+// What peers tried that no scenario has.
+
+// replyOf returns the invite as serverB sends it back, signed with n keys.
+func replyOf(t *testing.T, sent *fedinvite.Event, n int) (json.RawMessage, fedinvite.KeyMap) {
+	t.Helper()
+	keys := fedinvite.KeyMap{}
+	for i := range n {
+		s := newSignerID(t, serverB, fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
+		keys.Add(s)
+		var err error
+		if sent, err = sent.WithSignature(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sent.AppendJSON(nil), keys
+}
+
+func TestMergeReplyWritesBase64AsWeDo(t *testing.T) {
+	r := newRoom(t, fedinvite.RoomV11)
+	sent := r.parse(t, r.signedInvite(t))
+	reply, keys := replyOf(t, sent, 1)
+	want := string(reply)
+	o := decode(t, reply)
+	own := o["signatures"].(object)[string(serverB)].(object)
+	signature, err := base64.RawStdEncoding.DecodeString(own["ed25519:0"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own["ed25519:0"] = base64.URLEncoding.EncodeToString(signature)
+	merged, err := fedinvite.MergeReply(t.Context(), sent, encode(t, o), serverB, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(merged.AppendJSON(nil))); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestMergeReplyTakesTenSignaturesAtMost(t *testing.T) {
+	r := newRoom(t, fedinvite.RoomV11)
+	sent := r.parse(t, r.signedInvite(t))
+	for n, want := range map[int]error{10: nil, 11: fedinvite.ErrSignature} {
+		reply, keys := replyOf(t, sent, n)
+		if _, err := fedinvite.MergeReply(t.Context(), sent, reply, serverB, keys); !errors.Is(err, want) {
+			t.Errorf("%d signatures: %v, want %v", n, err, want)
+		}
+	}
+}
+
+// An event that nobody would take must not go into the room.
+func TestMergeReplyKeepsTheLimitsOfAnEvent(t *testing.T) {
+	r := newRoom(t, fedinvite.RoomV11)
+	fill := func(n int) *fedinvite.Event {
+		return r.parse(t, r.signedInvite(t, set(strings.Repeat("x", n), "content", "reason")))
+	}
+	grow := 65_536 - len(fill(0).AppendJSON(nil))
+	reply, _ := replyOf(t, fill(0), 1)
+	signature := len(reply) - len(fill(0).AppendJSON(nil))
+	for over, want := range map[int]error{0: nil, 1: fedinvite.ErrBadJSON} {
+		sent := fill(grow - signature + over)
+		reply, keys := replyOf(t, sent, 1)
+		if _, err := fedinvite.MergeReply(t.Context(), sent, reply, serverB, keys); !errors.Is(err, want) {
+			t.Errorf("%d bytes over: %v, want %v", over, err, want)
+		}
+	}
+}
+
+// A third-party invite need not be signed by its sender's server, so it must not
+// make the sender look verified.
+func TestRoomStateVouchesOnlyForWhoSigned(t *testing.T) {
+	r := newRoom(t, fedinvite.RoomV11)
+	raw := r.sign(t, r.state("m.room.member", "@x:c.example",
+		set("@boss:b.example", "sender"),
+		set(object{"membership": "invite", "third_party_invite": object{}, "join_authorised_via_users_server": "@x:c.example"}, "content"),
+	), newSigner(t, serverC))
+	keys := fedinvite.KeyMap{}
+	for _, s := range []fedinvite.ServerName{serverA, serverB, serverC} {
+		keys.Add(newSigner(t, s))
+	}
+	invite := r.parse(t, r.signedInvite(t))
+	state, err := fedinvite.CheckRoomState(t.Context(), []json.RawMessage{r.create, raw}, invite, keys, fedinvite.StateStrict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, e := range state.Events {
+		got[e.Type] = e.Verified
+	}
+	if diff := cmp.Diff(map[string]bool{"m.room.create": true, "m.room.member": false}, got); diff != "" {
+		t.Errorf("verified: -want +got\n%s", diff)
+	}
+}
+
+// The room ID proves the create event, so this must be one that a room can start with.
+func TestRoomStateCreateMustStartARoomOfTheVersion(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit edit
+		want error
+	}{
+		"as it should be":      {func(object) {}, nil},
+		"another room version": {set("11", "content", "room_version"), fedinvite.ErrStateRoom},
+		"no room version":      {drop("content", "room_version"), fedinvite.ErrStateRoom},
+		"previous events":      {set([]any{"$before"}, "prev_events"), fedinvite.ErrStateRoom},
+		"auth events":          {set([]any{"$before"}, "auth_events"), fedinvite.ErrStateRoom},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRoom(t, fedinvite.RoomV12)
+			create := decode(t, r.create)
+			for _, member := range []string{"hashes", "signatures"} {
+				delete(create, member)
+			}
+			c.edit(create)
+			raw := r.sign(t, create, newSigner(t, serverA))
+			e, err := fedinvite.ParseEvent(raw, rulesOf(t, fedinvite.RoomV12))
+			if err != nil {
+				t.Fatal(err)
+			}
+			invite := r.parse(t, r.signedInvite(t, set(e.RoomID(), "room_id")))
+			keys := fedinvite.KeyMap{}
+			keys.Add(newSigner(t, serverA))
+			_, err = fedinvite.CheckRoomState(t.Context(), []json.RawMessage{raw}, invite, keys, fedinvite.StateCreateOnly)
+			if !errors.Is(err, c.want) {
+				t.Errorf("error %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+// What a KeySource's own requests were told is not for the peer.
+func TestWireErrorOfAnOutageHidesItsRefusal(t *testing.T) {
+	inner := fedinvite.Refuse(fedinvite.CodeForbidden, "secret")
+	e := fedinvite.WireError(fmt.Errorf("%w: %w", fedinvite.ErrKeysUnavailable, inner))
+	if e.Status != 503 || strings.Contains(e.Message, "secret") {
+		t.Errorf("%d %s", e.Status, e.Message)
+	}
+	outer := &fedinvite.Error{Code: fedinvite.CodeForbidden, Message: "told", Err: fedinvite.ErrKeysUnavailable}
+	if e := fedinvite.WireError(outer); e.Status != 403 || e.Message != "told" {
+		t.Errorf("%d %s", e.Status, e.Message)
+	}
+}
+
+// Values that no constructor made give errors, never signatures.
+func TestZeroValues(t *testing.T) {
+	if _, err := new(fedinvite.Event).WithSignature(t.Context(), newSigner(t, serverB)); err == nil {
+		t.Error("the zero Event was signed")
+	}
+	if err := new(fedinvite.Event).Verify(t.Context(), fedinvite.KeyMap{}); err == nil {
+		t.Error("the zero Event was verified")
+	}
+	if _, err := fedinvite.CheckRoomState(t.Context(), nil, nil, nil, fedinvite.StateOff); err == nil {
+		t.Error("room state without an invite was accepted")
+	}
+	if got := fedinvite.SelectRoomState([]*fedinvite.Event{nil}, 0); len(got) != 0 {
+		t.Errorf("selected %s", got)
+	}
+}
+
+func TestSignedJSON(t *testing.T) {
+	for in, want := range map[string][2]string{
+		`{"b":1,"a":{"signatures":0},"signatures":{"x":{}},"unsigned":2}`: {`{"a":{"signatures":0},"b":1}`, `{"x":{}}`},
+		`{"signatures":[]}`: {`{}`, ``},
+		`{}`:                {`{}`, ``},
+	} {
+		message, signatures, err := fedinvite.SignedJSON([]byte(in))
+		if diff := cmp.Diff(want, [2]string{string(message), string(signatures)}); err != nil || diff != "" {
+			t.Errorf("%s: %v, -want +got\n%s", in, err, diff)
+		}
+	}
+	for in, want := range map[string]error{`[]`: fedinvite.ErrBadJSON, `{`: fedinvite.ErrNotJSON, `{"a":1,"a":1}`: fedinvite.ErrDuplicateKey} {
+		if _, _, err := fedinvite.SignedJSON([]byte(in)); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", in, err, want)
+		}
+	}
+}
+
+func TestRoomStateGet(t *testing.T) {
+	s := fedinvite.RoomState{Events: []fedinvite.StateEvent{{Type: "m.room.name", Sender: "@a:a.example"}, {Type: "m.room.member", StateKey: "@a:a.example"}}}
+	if e, ok := s.Get("m.room.name", ""); !ok || e.Sender != "@a:a.example" {
+		t.Errorf("name: %v, %v", e, ok)
+	}
+	if _, ok := s.Get("m.room.member", ""); ok {
+		t.Error("found a member without a name")
+	}
+}
+
+// A refusal tells the peer what is wrong in particular, where our own words say it.
+func TestWireErrorDetails(t *testing.T) {
+	l := newRoom(t, fedinvite.RoomV11).sendInvite(t)
+	d := l.delivery(t)
+	d.EventID = "$other"
+	_, err := newHost(t).Check(t.Context(), d)
+	if got, want := fedinvite.WireError(err).Message, "does not match: the event ID of the path and that of the event"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
