@@ -17,16 +17,15 @@ func DecodeBase64(s string) ([]byte, error) {
 	if len(s)%4 == 0 {
 		s = strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
 	}
-	enc := base64.RawStdEncoding
-	if strings.ContainsAny(s, "-_") {
-		enc = base64.RawURLEncoding
-	}
-	if strings.ContainsAny(s, "\r\n") {
-		return nil, fmt.Errorf("%w: line break in base64", ErrBadJSON)
-	}
-	b, err := enc.DecodeString(s)
+	b, err := base64.RawStdEncoding.DecodeString(s)
 	if err != nil {
+		b, err = base64.RawURLEncoding.DecodeString(s)
+	}
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %v", ErrBadJSON, err)
+	case base64.RawStdEncoding.EncodedLen(len(b)) != len(s): // something was skipped
+		return nil, fmt.Errorf("%w: line break in base64", ErrBadJSON)
 	}
 	return b, nil
 }

@@ -210,21 +210,21 @@ func MergeReply(ctx context.Context, sent *Event, reply json.RawMessage, invitee
 	if len(checks) > maxReplySignatures {
 		return nil, &SignatureError{Server: invitee, Err: fmt.Errorf("%w: more than %d of them", ErrSignature, maxReplySignatures)}
 	}
-	merged := sent.json
+	merged := sent.signatures
 	for i := range checks {
 		signature, err := checks[i].verify()
 		if err != nil {
 			return nil, err
 		}
-		own := get(get(merged, "signatures"), string(invitee))
-		if get(own, string(checks[i].id)) == "" {
+		if get(get(merged, string(invitee)), string(checks[i].id)) == "" {
 			// As we write base64, not as the peer spelt it: others may refuse that.
-			merged = mergeSignature(merged, invitee, checks[i].id, `"`+encodeBase64(signature)+`"`)
+			merged = mergeSignature(merged, invitee, checks[i].id, signature)
 		}
 	}
+	signed := sent.withSignatures(merged)
 	// What leaves here goes into the room, so everybody has to accept it.
-	if _, err := ParseEvent([]byte(merged), sent.rules); err != nil {
+	if _, err := ParseEvent(signed.AppendJSON(nil), sent.rules); err != nil {
 		return nil, fmt.Errorf("with the signature of %s: %w", invitee, err)
 	}
-	return sent.withSignatures(merged), nil
+	return signed, nil
 }

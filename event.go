@@ -41,6 +41,8 @@ type Event struct {
 	hasStateKey                             bool
 	depth, ts                               int64
 
+	signaturesAt int // where signatures starts in json
+
 	// Raw members; slices of json, "" if absent.
 	content, unsigned, signatures, authEvents, prevEvents string
 
@@ -138,13 +140,14 @@ func (e *Event) AppendJSON(dst []byte) []byte { return append(dst, e.json...) }
 // that the room version keeps (each version's page, "Redactions").
 func (e *Event) Redacted() *Event {
 	text := e.signed
+	r := *e
 	if e.signatures != "" {
 		text = with(text, "signatures", e.signatures)
+		r.signaturesAt = indexOf(text, "signatures")
+		r.signatures = text[r.signaturesAt:][:len(e.signatures)]
 	}
-	r := *e
 	r.json = text
 	r.content = get(text, "content")
-	r.signatures = get(text, "signatures")
 	r.authEvents = get(text, "auth_events")
 	r.prevEvents = get(text, "prev_events")
 	r.unsigned = ""
@@ -159,7 +162,7 @@ func (e *Event) withoutUnsigned() *Event {
 		return e
 	}
 	r := *e
-	r.json = with(e.json, "unsigned", "")
+	r.json = with(e.json, "unsigned", "") // which stands behind signatures
 	r.unsigned = ""
 	return &r
 }
@@ -175,15 +178,20 @@ func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.withSignatures(addSignature(e.json, s, signature)), nil
+	return e.withSignatures(mergeSignature(e.signatures, s.ServerName(), s.KeyID(), signature)), nil
 }
 
-// withSignatures returns a copy whose JSON, which differs in nothing but
-// signatures, is text.
-func (e *Event) withSignatures(text string) *Event {
+// withSignatures returns a copy that carries signatures in place of its own. The
+// event is spliced, not written anew: it is the same but for them.
+func (e *Event) withSignatures(signatures string) *Event {
 	r := *e
-	r.json = text
-	r.signatures = get(text, "signatures")
+	if e.signatures == "" {
+		r.json = with(e.json, "signatures", signatures)
+		r.signaturesAt = indexOf(r.json, "signatures")
+	} else {
+		r.json = e.json[:e.signaturesAt] + signatures + e.json[e.signaturesAt+len(e.signatures):]
+	}
+	r.signatures = r.json[r.signaturesAt:][:len(signatures)]
 	return &r
 }
 
@@ -308,11 +316,14 @@ func (e *Event) collect(ctx context.Context, v *verification, servers ...ServerN
 // signatureError turns a failure of the authorising server alone into
 // ErrAuthorisingServer, by which a resident server tells it from a forged event.
 func (e *Event) signatureError(server ServerName, err error, named []ServerName) error {
-	var failed *SignatureError
-	if err == nil || !errors.As(err, &failed) || !errors.Is(err, ErrSignature) || slices.Contains(named, server) {
+	if err == nil || !errors.Is(err, ErrSignature) || slices.Contains(named, server) {
 		return err
 	}
 	if server == serverOf(e.sender) || e.rules.EventIDs == EventIDServer && server == serverOf(e.id) {
+		return err
+	}
+	var failed *SignatureError
+	if !errors.As(err, &failed) {
 		return err
 	}
 	return &SignatureError{failed.Server, failed.KeyID, fmt.Errorf("%w: %v", ErrAuthorisingServer, failed.Err)}
@@ -382,7 +393,8 @@ func SignEventJSON(ctx context.Context, raw []byte, rules Rules, s Signer) ([]by
 	if err != nil {
 		return nil, err
 	}
-	return []byte(addSignature(text, s, signature)), nil
+	signatures := mergeSignature(get(text, "signatures"), s.ServerName(), s.KeyID(), signature)
+	return []byte(with(text, "signatures", signatures)), nil
 }
 
 // numbers says which numbers events of the version may hold.

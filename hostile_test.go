@@ -207,3 +207,58 @@ func TestWireErrorDetails(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// Splicing signatures into an event must give what writing it anew gives, however
+// many there were before.
+func TestWithSignatureIsTheSameAsWritingAnew(t *testing.T) {
+	r := newRoom(t, fedinvite.RoomV11)
+	for name, edits := range map[string][]edit{
+		"none":              {drop("signatures")},
+		"empty":             {set(object{}, "signatures")},
+		"another's":         {},
+		"ours, no object":   {set(1, "signatures", string(serverB))},
+		"unsigned":          {set(object{"age": 1}, "unsigned")},
+		"none and unsigned": {drop("signatures"), set(object{"age": 1}, "unsigned")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, err := fedinvite.ParseEvent(change(t, r.signedInvite(t), edits...), rulesOf(t, fedinvite.RoomV11))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range []*fedinvite.Event{e, e.Redacted()} {
+				for _, id := range []fedinvite.KeyID{"ed25519:2", "ed25519:1", "ed25519:2"} {
+					signer := newSignerID(t, serverB, id)
+					want := decode(t, e.AppendJSON(nil))
+					signatures, _ := want["signatures"].(object)
+					if signatures == nil {
+						signatures = object{}
+					}
+					own, _ := signatures[string(serverB)].(object)
+					if own == nil {
+						own = object{}
+					}
+					message, _, err := fedinvite.SignedJSON(e.Redacted().AppendJSON(nil))
+					if err != nil {
+						t.Fatal(err)
+					}
+					signature, err := signer.Sign(t.Context(), message)
+					if err != nil {
+						t.Fatal(err)
+					}
+					own[string(id)] = base64.RawStdEncoding.EncodeToString(signature)
+					signatures[string(serverB)] = own
+					want["signatures"] = signatures
+					if e, err = e.WithSignature(t.Context(), signer); err != nil {
+						t.Fatal(err)
+					}
+					if diff := cmp.Diff(canonicalText(t, string(encode(t, want))), string(e.AppendJSON(nil))); diff != "" {
+						t.Fatalf("-want +got\n%s", diff)
+					}
+					if diff := cmp.Diff(canonicalText(t, string(encode(t, signatures))), string(e.Signatures())); diff != "" {
+						t.Fatalf("signatures: -want +got\n%s", diff)
+					}
+				}
+			}
+		})
+	}
+}

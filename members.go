@@ -76,10 +76,17 @@ func (c *copier) flush() []byte {
 
 // comma makes dst ready for one more member.
 func (c *copier) comma() {
-	c.flush()
-	if c.dst[len(c.dst)-1] != '{' {
-		c.dst = append(c.dst, ',')
+	c.dst = appendComma(c.flush())
+}
+
+// indexOf returns where the value of key starts in the canonical object text, or 0.
+func indexOf(text, key string) int {
+	for m := range membersOf(text) {
+		if m.name(text) == key {
+			return m.value
+		}
 	}
+	return 0
 }
 
 // get returns the value of key in the canonical text, or "" if text is no object
@@ -228,37 +235,40 @@ func unhex(c byte) byte {
 // value, or without key if value is "". What is no object counts as an empty one.
 func appendSet(dst []byte, text, key, value string) []byte {
 	dst = append(dst, '{')
-	first := true
-	put := func(s string) {
-		if !first {
-			dst = append(dst, ',')
-		}
-		first = false
-		dst = append(dst, s...)
-	}
-	putNew := func() {
-		if value == "" {
-			return
-		}
-		put(quote(key))
-		dst = append(dst, ':')
-		dst = append(dst, value...)
-	}
-	done := false
+	done := value == ""
 	for m := range membersOf(text) {
 		old := m.name(text)
 		if !done && old >= key {
 			done = true
-			putNew()
+			dst = appendMember(dst, key, value)
 		}
 		if old != key {
-			put(text[m.start:m.end])
+			dst = append(appendComma(dst), text[m.start:m.end]...)
 		}
 	}
 	if !done {
-		putNew()
+		dst = appendMember(dst, key, value)
 	}
 	return append(dst, '}')
+}
+
+func appendMember(dst []byte, key, value string) []byte {
+	dst = appendComma(dst)
+	if isPlain(key) {
+		dst = append(append(append(dst, '"'), key...), '"')
+	} else {
+		dst = append(dst, quote(key)...)
+	}
+	return append(append(dst, ':'), value...)
+}
+
+// appendComma makes dst, which ends in an object that is open, ready for one more
+// member.
+func appendComma(dst []byte) []byte {
+	if dst[len(dst)-1] == '{' {
+		return dst
+	}
+	return append(dst, ',')
 }
 
 // with returns text with key set to value; see appendSet.

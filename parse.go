@@ -67,7 +67,7 @@ type parser struct {
 func (p *parser) read(raw []byte, s *scratch) error {
 	var found bool
 	if s.members, found = canonicalMembers(s.members[:0], raw); found {
-		p.keep(raw)
+		p.keep(raw, signedSize(raw, s.members))
 		return nil
 	}
 	numbers := legacyNumbers
@@ -78,15 +78,28 @@ func (p *parser) read(raw []byte, s *scratch) error {
 	if s.canonical, err = appendCanonical(s.canonical[:0], raw, numbers); err != nil {
 		return err
 	}
-	p.keep(s.canonical)
+	p.keep(s.canonical, len(s.canonical))
 	s.members = slices.AppendSeq(s.members[:0], membersOf(p.json))
 	return nil
 }
 
-// keep sets json. The event and its signed form share one allocation: the first is
-// read while the second is still to be written behind it, as a Builder allows.
-func (p *parser) keep(canonical []byte) {
-	p.text.Grow(2 * len(canonical))
+// signedSize returns how long the signed form of an event can be at most.
+func signedSize(canonical []byte, members []pair) int {
+	size := len(canonical)
+	for _, m := range members {
+		switch string(canonical[m.start+1 : m.value-2]) {
+		case "signatures", "unsigned":
+			size -= m.end - m.start
+		}
+	}
+	return size
+}
+
+// keep sets json. The event and its signed form, of at most signed bytes, share one
+// allocation: the first is read while the second is still to be written behind it,
+// as a Builder allows.
+func (p *parser) keep(canonical []byte, signed int) {
+	p.text.Grow(len(canonical) + signed)
 	p.text.Write(canonical)
 	p.json = p.text.String()
 }
@@ -140,7 +153,7 @@ func (p *parser) take(m pair) {
 	case "sender":
 		p.sender = raw
 	case "signatures":
-		p.signatures = raw
+		p.signatures, p.signaturesAt = raw, m.value
 	case "state_key":
 		p.stateKey = raw
 	case "type":

@@ -40,7 +40,6 @@ func (r *RedactionRules) appendContent(dst []byte, content, eventType string) []
 	if eventType == typeCreate && r.KeepCreate && isObject(content) {
 		return append(dst, content...)
 	}
-	open := len(dst)
 	dst = append(dst, '{')
 	if !r.keepsAny(eventType) {
 		return append(dst, '}')
@@ -51,9 +50,7 @@ func (r *RedactionRules) appendContent(dst []byte, content, eventType string) []
 		if !thirdParty && !r.keepsContent(key, eventType) {
 			continue
 		}
-		if len(dst) > open+1 {
-			dst = append(dst, ',')
-		}
+		dst = appendComma(dst)
 		if thirdParty {
 			dst = appendSignedOnly(dst, m.raw(content))
 			continue

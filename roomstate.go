@@ -135,35 +135,44 @@ func (c *stateChecker) strict() bool { return c.policy == StateStrict }
 
 // read takes one entry: a PDU of the room, a stripped event or nothing usable.
 func (c *stateChecker) read(i int, raw json.RawMessage) error {
-	text, err := canonicalObject(raw, legacyNumbers)
+	entry, err := c.readPDU(raw)
 	if err != nil {
-		return c.object(c.strict(), fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, err))
-	}
-	entry, err := strippedEvent(text)
-	if err != nil {
-		return c.object(c.strict(), fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, err))
-	}
-	if c.policy == StateOff {
-		c.state.Events = append(c.state.Events, entry)
-		return nil
-	}
-	var notPDU error
-	if get(text, "hashes") == "" && get(text, "auth_events") == "" {
-		notPDU = errors.New("stripped")
-	} else if entry.PDU, notPDU = ParseEvent(raw, c.invite.rules); notPDU == nil {
-		if entry.PDU.RoomID() != c.invite.RoomID() || c.provesRoom(entry) && !c.startsRoom(entry.PDU) {
-			return c.object(c.strict() || c.provesRoom(entry), fmt.Errorf("%w: entry %d", ErrStateRoom, i))
+		if c.strict() {
+			return fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, err)
 		}
-		if !entry.PDU.HashOK() {
-			entry.PDU = entry.PDU.Redacted()
+		if entry, err = readStripped(raw); err != nil {
+			return c.object(false, fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, err))
 		}
-		entry.Content = entry.PDU.Content()
 	}
-	if notPDU != nil && c.strict() {
-		return fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, notPDU)
+	if entry.PDU != nil && !c.belongs(entry) {
+		return c.object(c.strict() || c.provesRoom(entry), fmt.Errorf("%w: entry %d", ErrStateRoom, i))
 	}
 	c.state.Events = append(c.state.Events, entry)
 	return nil
+}
+
+// readPDU reads an entry that is a full state event of the room's version.
+func (c *stateChecker) readPDU(raw json.RawMessage) (StateEvent, error) {
+	if c.policy == StateOff {
+		return StateEvent{}, errors.New("taken as stripped")
+	}
+	e, err := ParseEvent(raw, c.invite.rules)
+	if err != nil {
+		return StateEvent{}, err
+	}
+	stateKey, ok := e.StateKey()
+	if !ok {
+		return StateEvent{}, errors.New("not a state event")
+	}
+	if !e.HashOK() {
+		e = e.Redacted()
+	}
+	return StateEvent{Type: e.Type(), StateKey: stateKey, Sender: e.Sender(), Content: e.Content(), PDU: e}, nil
+}
+
+// belongs reports whether the PDU is of the invite's room.
+func (c *stateChecker) belongs(entry StateEvent) bool {
+	return entry.PDU.RoomID() == c.invite.RoomID() && (!c.provesRoom(entry) || c.startsRoom(entry.PDU))
 }
 
 // provesRoom reports whether entry is the create event of a room version in which
@@ -181,8 +190,12 @@ func (c *stateChecker) startsRoom(create *Event) bool {
 
 func (e *StateEvent) isCreate() bool { return e.Type == typeCreate && e.StateKey == "" }
 
-// strippedEvent reads the four members that every state event has.
-func strippedEvent(text string) (StateEvent, error) {
+// readStripped reads the four members that every state event has.
+func readStripped(raw json.RawMessage) (StateEvent, error) {
+	text, err := canonicalObject(raw, legacyNumbers)
+	if err != nil {
+		return StateEvent{}, err
+	}
 	var e StateEvent
 	for _, m := range []struct {
 		name string
@@ -266,6 +279,9 @@ func (c *stateChecker) unverified(err error) error {
 
 // dropRepeats leaves one entry for each type and state key.
 func (c *stateChecker) dropRepeats() {
+	if len(c.state.Events) < 2 {
+		return
+	}
 	type key struct{ eventType, stateKey string }
 	at := make(map[key]int, len(c.state.Events))
 	kept := c.state.Events[:0]

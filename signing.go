@@ -2,6 +2,7 @@ package fedinvite
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -235,7 +236,8 @@ func SignJSON(ctx context.Context, object []byte, s Signer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []byte(addSignature(text, s, signature)), nil
+	signatures := mergeSignature(get(text, "signatures"), s.ServerName(), s.KeyID(), signature)
+	return []byte(with(text, "signatures", signatures)), nil
 }
 
 // VerifyJSON checks that server signed object (appendices, "Checking for a
@@ -313,14 +315,11 @@ func sign(ctx context.Context, s Signer, message []byte) ([]byte, error) {
 	return signature, nil
 }
 
-// addSignature returns the canonical object text with a signature of s added.
-func addSignature(text string, s Signer, signature []byte) string {
-	return mergeSignature(text, s.ServerName(), s.KeyID(), `"`+encodeBase64(signature)+`"`)
-}
-
-// mergeSignature sets one signature, a canonical JSON value.
-func mergeSignature(text string, server ServerName, id KeyID, signature string) string {
-	signatures := get(text, "signatures")
-	own := with(get(signatures, string(server)), string(id), signature)
-	return with(text, "signatures", with(signatures, string(server), own))
+// mergeSignature returns the canonical signatures object with one set.
+func mergeSignature(signatures string, server ServerName, id KeyID, signature []byte) string {
+	var value [ed25519.SignatureSize * 2]byte
+	quoted := append(base64.RawStdEncoding.AppendEncode(append(value[:0], '"'), signature), '"')
+	var entry, all [512]byte // as long as most are
+	own := appendSet(entry[:0], get(signatures, string(server)), string(id), string(quoted))
+	return string(appendSet(all[:0], signatures, string(server), string(own)))
 }

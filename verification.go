@@ -141,6 +141,9 @@ func verifyAll(checks []signatureCheck) error {
 
 // verifyEach does the checks on all processors and returns an error for each.
 func verifyEach(checks []signatureCheck) []error {
+	if len(checks) == 0 {
+		return nil
+	}
 	errs := make([]error, len(checks))
 	var next atomic.Int64
 	work := func() {
