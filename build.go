@@ -200,7 +200,7 @@ func MergeReply(ctx context.Context, sent *Event, reply json.RawMessage, invitee
 	v := newVerification(keys)
 	checks, err := v.collect(ctx, nil, signatureSet{
 		signatures: get(text, "signatures"),
-		message:    []byte(sent.signed),
+		message:    sent.signed,
 		at:         sent.OriginServerTS(),
 		enforce:    sent.rules.EnforceKeyValidity,
 	}, invitee)

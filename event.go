@@ -34,8 +34,8 @@ type Event struct {
 	rules Rules
 	json  string // canonical, whole
 	// signed is the redacted form without signatures and unsigned: what the
-	// reference hash covers and signatures sign.
-	signed string
+	// reference hash covers and signatures sign. Nobody writes to it.
+	signed []byte
 
 	id, roomID, eventType, sender, stateKey string
 	hasStateKey                             bool
@@ -139,7 +139,7 @@ func (e *Event) AppendJSON(dst []byte) []byte { return append(dst, e.json...) }
 // Redacted returns the redacted copy: same ID, same signatures, only the keys
 // that the room version keeps (each version's page, "Redactions").
 func (e *Event) Redacted() *Event {
-	text := e.signed
+	text := string(e.signed)
 	r := *e
 	if e.signatures != "" {
 		text = with(text, "signatures", e.signatures)
@@ -171,10 +171,10 @@ func (e *Event) withoutUnsigned() *Event {
 // does not change. Signatures do not change the event ID. The errors are those of
 // s, and [ErrIdentifier] if its name or key ID is malformed.
 func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
-	if e.signed == "" {
+	if len(e.signed) == 0 {
 		return nil, errors.New("signing the zero Event")
 	}
-	signature, err := sign(ctx, s, []byte(e.signed))
+	signature, err := sign(ctx, s, bytes.Clone(e.signed)) // who knows what s does with it
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (e *Event) RequiredSigners() []ServerName {
 func (e *Event) requiredSigners() ([]ServerName, error) {
 	content := e.content
 	if !e.hashOK {
-		content = get(e.signed, "content")
+		content = get(string(e.signed), "content")
 	}
 	servers := make([]ServerName, 0, 3)
 	if !(e.isInvite() && isObject(get(content, "third_party_invite"))) {
@@ -303,8 +303,8 @@ func (e *Event) collect(ctx context.Context, v *verification, servers ...ServerN
 	if len(required) == 0 {
 		return nil, &SignatureError{Err: fmt.Errorf("%w: nobody is required to have signed", ErrSignature)}
 	}
-	set := signatureSet{signatures: e.signatures, message: []byte(e.signed), at: e.OriginServerTS(), enforce: e.rules.EnforceKeyValidity}
-	checks := make([]signatureCheck, 0, 2)
+	set := signatureSet{signatures: e.signatures, message: e.signed, at: e.OriginServerTS(), enforce: e.rules.EnforceKeyValidity}
+	checks := make([]signatureCheck, 0, 1)
 	for _, s := range required {
 		if checks, err = v.collect(ctx, checks, set, s); err != nil {
 			return nil, e.signatureError(s, err, servers)

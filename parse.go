@@ -1,6 +1,7 @@
 package fedinvite
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"strings"
@@ -57,7 +58,6 @@ type parser struct {
 	*Event
 	strict bool
 	err    error
-	text   strings.Builder // json, then signed
 
 	// Raw members; sha256 is the one of hashes.
 	hashes, sha256, eventID, roomID, eventType, sender, stateKey, depth, ts string
@@ -67,7 +67,7 @@ type parser struct {
 func (p *parser) read(raw []byte, s *scratch) error {
 	var found bool
 	if s.members, found = canonicalMembers(s.members[:0], raw); found {
-		p.keep(raw, signedSize(raw, s.members))
+		p.json = string(raw)
 		return nil
 	}
 	numbers := legacyNumbers
@@ -78,30 +78,9 @@ func (p *parser) read(raw []byte, s *scratch) error {
 	if s.canonical, err = appendCanonical(s.canonical[:0], raw, numbers); err != nil {
 		return err
 	}
-	p.keep(s.canonical, len(s.canonical))
+	p.json = string(s.canonical)
 	s.members = slices.AppendSeq(s.members[:0], membersOf(p.json))
 	return nil
-}
-
-// signedSize returns how long the signed form of an event can be at most.
-func signedSize(canonical []byte, members []pair) int {
-	size := len(canonical)
-	for _, m := range members {
-		switch string(canonical[m.start+1 : m.value-2]) {
-		case "signatures", "unsigned":
-			size -= m.end - m.start
-		}
-	}
-	return size
-}
-
-// keep sets json. The event and its signed form, of at most signed bytes, share one
-// allocation: the first is read while the second is still to be written behind it,
-// as a Builder allows.
-func (p *parser) keep(canonical []byte, signed int) {
-	p.text.Grow(len(canonical) + signed)
-	p.text.Write(canonical)
-	p.json = p.text.String()
 }
 
 func (p *parser) parse(s *scratch) (*Event, error) {
@@ -253,9 +232,8 @@ func (p *parser) identity(s *scratch) {
 	e.hashOK = hashMatches(p.sha256, &e.contentHash)
 
 	s.work = appendRedacted(s.work[:0], e.json, s.members, e.eventType, &e.rules)
-	e.referenceHash = sha256.Sum256(s.work)
-	p.text.Write(s.work)
-	e.signed = p.text.String()[len(e.json):]
+	e.signed = bytes.Clone(s.work)
+	e.referenceHash = sha256.Sum256(e.signed)
 
 	if e.rules.EventIDs == EventIDServer {
 		e.id = p.string("event_id", p.eventID)
