@@ -215,36 +215,35 @@ func (e *Event) requiredSigners() ([]ServerName, error) {
 	if !e.hashOK {
 		content = get(string(e.signed), "content")
 	}
+	var membership, thirdParty, via string
+	if e.eventType == typeMember {
+		for m := range membersOf(content) {
+			switch m.key(content) {
+			case "membership":
+				membership = m.raw(content)
+			case "third_party_invite":
+				thirdParty = m.raw(content)
+			case "join_authorised_via_users_server":
+				via = m.raw(content)
+			}
+		}
+	}
 	servers := make([]ServerName, 0, 3)
-	if !(e.isInvite() && isObject(get(content, "third_party_invite"))) {
+	if membership != `"invite"` || !isObject(thirdParty) {
 		servers = append(servers, serverOf(e.sender))
 	}
 	if e.rules.EventIDs == EventIDServer {
 		servers = addServer(servers, serverOf(e.id))
 	}
-	authorising, err := e.authorisingServer(content)
-	if authorising != "" {
-		servers = addServer(servers, authorising)
-	}
-	return servers, err
-}
-
-// authorisingServer returns the server that the auth rules for member events ask
-// a signature of, or "".
-func (e *Event) authorisingServer(content string) (ServerName, error) {
-	if !e.rules.AuthorisingServerSigns || e.eventType != typeMember {
-		return "", nil
-	}
-	via := get(content, "join_authorised_via_users_server")
-	if via == "" {
-		return "", nil
+	if via == "" || !e.rules.AuthorisingServerSigns {
+		return servers, nil
 	}
 	user, _ := unquote(via)
-	_, server, err := ParseUserID(user)
+	_, authorising, err := ParseUserID(user)
 	if err != nil {
-		return "", fmt.Errorf("%w: join_authorised_via_users_server is no user ID", ErrAuthorisingServer)
+		return servers, fmt.Errorf("%w: join_authorised_via_users_server is no user ID", ErrAuthorisingServer)
 	}
-	return server, nil
+	return addServer(servers, authorising), nil
 }
 
 func addServer(servers []ServerName, s ServerName) []ServerName {

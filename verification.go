@@ -22,7 +22,8 @@ const (
 // count of what that costs.
 type verification struct {
 	keys    KeySource
-	servers []ServerName
+	servers [maxKeyServers]ServerName
+	asked   int // how many of servers
 	checks  int
 }
 
@@ -119,13 +120,14 @@ func (v *verification) collect(ctx context.Context, dst []signatureCheck, set si
 
 // enter counts the servers whose keys are asked for.
 func (v *verification) enter(server ServerName) error {
-	if slices.Contains(v.servers, server) {
+	if slices.Contains(v.servers[:v.asked], server) {
 		return nil
 	}
-	if len(v.servers) == maxKeyServers {
+	if v.asked == maxKeyServers {
 		return &SignatureError{Server: server, Err: fmt.Errorf("%w: keys of more than %d servers wanted", ErrSignature, maxKeyServers)}
 	}
-	v.servers = append(v.servers, server)
+	v.servers[v.asked] = server
+	v.asked++
 	return nil
 }
 
