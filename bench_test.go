@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -225,12 +226,71 @@ func benchDelivery(b testing.TB) fedinvite.Delivery {
 	}
 }
 
+// BenchmarkRatio does an operation and the Ed25519 operations that it consists of in
+// turns, and reports the median of the ratios, pair by pair: on a machine whose speed
+// drifts nothing else is worth much.
+func BenchmarkRatio(b *testing.B) {
+	d := benchDelivery(b)
+	rc := benchReceiver(b, benchConfig(b))
+	b.Run("receive", func(b *testing.B) {
+		benchmarkRatio(b, 1, 1, func() error {
+			_, err := rc.Receive(context.Background(), d)
+			return err
+		})
+	})
+	b.Run("servehttp", func(b *testing.B) { benchmarkRatio(b, 2, 1, benchServeHTTP(b)) })
+	strict, withState := benchRoomState8(b)
+	b.Run("roomstate8", func(b *testing.B) {
+		benchmarkRatio(b, 9, 1, func() error {
+			_, err := strict.Receive(context.Background(), withState)
+			return err
+		})
+	})
+}
+
+func benchmarkRatio(b *testing.B, verifies, signs int, operation func() error) {
+	signer := newSigner(b, benchInviter)
+	message, _, err := fedinvite.SignedJSON(benchInvite(b).AppendJSON(nil))
+	if err != nil {
+		b.Fatal(err)
+	}
+	signature, err := signer.Sign(context.Background(), message)
+	if err != nil {
+		b.Fatal(err)
+	}
+	public := signer.Public()
+	var ratios []float64
+	for b.Loop() {
+		start := time.Now()
+		if err := operation(); err != nil {
+			b.Fatal(err)
+		}
+		middle := time.Now()
+		for range verifies {
+			ed25519.Verify(public, message, signature)
+		}
+		for range signs {
+			if _, err := signer.Sign(context.Background(), message); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ratios = append(ratios, float64(middle.Sub(start))/float64(time.Since(middle)))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "×limit")
+}
+
 func BenchmarkReceive(b *testing.B) {
-	benchmarkReceive(b, benchConfig(b), benchDelivery(b))
+	benchmarkReceive(b, benchReceiver(b, benchConfig(b)), benchDelivery(b))
 }
 
 // BenchmarkReceiveRoomState8 has eight PDUs of room state, all of them verified.
 func BenchmarkReceiveRoomState8(b *testing.B) {
+	rc, d := benchRoomState8(b)
+	benchmarkReceive(b, rc, d)
+}
+
+func benchRoomState8(b testing.TB) (*fedinvite.Receiver, fedinvite.Delivery) {
 	config, d := benchConfig(b), benchDelivery(b)
 	config.RoomState = fedinvite.StateStrict
 	for _, s := range []struct{ eventType, content string }{
@@ -245,14 +305,18 @@ func BenchmarkReceiveRoomState8(b *testing.B) {
 	} {
 		d.Request.RoomState = append(d.Request.RoomState, benchState(b, s.eventType, s.content))
 	}
-	benchmarkReceive(b, config, d)
+	return benchReceiver(b, config), d
 }
 
-func benchmarkReceive(b *testing.B, config fedinvite.Config, d fedinvite.Delivery) {
+func benchReceiver(b testing.TB, config fedinvite.Config) *fedinvite.Receiver {
 	rc, err := fedinvite.NewReceiver(config)
 	if err != nil {
 		b.Fatal(err)
 	}
+	return rc
+}
+
+func benchmarkReceive(b *testing.B, rc *fedinvite.Receiver, d fedinvite.Delivery) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := rc.Receive(context.Background(), d); err != nil {
@@ -264,12 +328,19 @@ func benchmarkReceive(b *testing.B, config fedinvite.Config, d fedinvite.Deliver
 // BenchmarkServeHTTP is the whole endpoint in one process, the X-Matrix signature
 // included; the connection is not.
 func BenchmarkServeHTTP(b *testing.B) {
+	serve := benchServeHTTP(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := serve(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchServeHTTP(b testing.TB) func() error {
 	config, d := benchConfig(b), benchDelivery(b)
 	config.Credentials = xmatrix.Verifier{Keys: config.Keys, Now: time.Now}.Credentials
-	rc, err := fedinvite.NewReceiver(config)
-	if err != nil {
-		b.Fatal(err)
-	}
+	rc := benchReceiver(b, config)
 	body, err := d.Request.MarshalV2()
 	if err != nil {
 		b.Fatal(err)
@@ -281,16 +352,16 @@ func BenchmarkServeHTTP(b *testing.B) {
 	}
 	request.ContentLength = int64(len(body))
 	reader := bytes.NewReader(body)
-	b.ReportAllocs()
-	for b.Loop() {
+	return func() error {
 		reader.Reset(body)
 		r := *request
 		r.Body = io.NopCloser(reader)
 		w := &discardResponse{header: http.Header{}}
 		rc.ServeHTTP(w, &r)
 		if w.status != http.StatusOK {
-			b.Fatalf("status %d", w.status)
+			return fmt.Errorf("status %d", w.status)
 		}
+		return nil
 	}
 }
 
