@@ -28,7 +28,8 @@ func ParseEvent(raw []byte, rules Rules) (*Event, error) {
 
 // ParseStored parses an event that the author's own store vouches for: the shape
 // must be right, but limits and strictness, which may be younger than the event,
-// do not count; only identifiers keep to their 255 bytes. The errors are those of [ParseEvent].
+// do not count; only identifiers keep to their 255 bytes. The errors are those of
+// [ParseEvent].
 func ParseStored(raw []byte, rules Rules) (*Event, error) {
 	return parseEvent(raw, &rules, fromStore)
 }
@@ -83,6 +84,7 @@ func (p *parser) read(raw []byte, s *scratch) error {
 	return nil
 }
 
+// parse checks the members and works out what follows from them.
 func (p *parser) parse(s *scratch) (*Event, error) {
 	if !isObject(p.json) {
 		return nil, detailf(ErrBadJSON, "event is not an object")
