@@ -122,7 +122,7 @@ type Invite struct {
 //
 // [Event.AppendJSON] and the room version of [Event.Rules] are what to store,
 // [ParseStored] reads it back. The Handler may keep inv. If inv.Event.HashOK() is
-// false it is the redacted copy that came of it.
+// false, the event had been changed or redacted under way, and this is what is left.
 //
 // HandleInvite may be called concurrently, also for one event. A re-send has the
 // same event ID and, as long as our key is the same, the same signature of ours,
