@@ -20,7 +20,6 @@ type receipt struct {
 	event  *Event
 	invite *Invite
 	checks *verification
-	state  <-chan readState
 }
 
 // A phase says for whom a step is.
@@ -246,34 +245,8 @@ func applyPolicy(ctx context.Context, r *receipt) error {
 // verifyEvent always demands the origin's signature, also of a third-party
 // invite, whose sender need not have signed.
 func verifyEvent(ctx context.Context, r *receipt) error {
-	r.state = r.readStateAhead()
 	r.checks = newVerification(r.config.Keys)
 	return r.event.verify(ctx, r.checks, r.delivery.Origin)
-}
-
-// readState is a parsed room state.
-type readState struct {
-	entries []readEntry
-	err     error
-}
-
-// readStateAhead parses the room state, which is checked later. If many signatures
-// are going to be checked there, it does so beside the check of the event's own, so
-// that a second processor is at work by then: to wake one takes as long as to
-// check a signature.
-func (r *receipt) readStateAhead() <-chan readState {
-	result := make(chan readState, 1)
-	state, rules, policy := r.delivery.Request.RoomState, r.rules, r.config.RoomState
-	read := func() {
-		entries, err := readEntries(state, &rules, policy)
-		result <- readState{entries, err}
-	}
-	if policy == StateStrict && len(state) >= minParallel {
-		go read()
-	} else {
-		read()
-	}
-	return result
 }
 
 func checkContentHash(_ context.Context, r *receipt) error {
@@ -289,11 +262,7 @@ func checkContentHash(_ context.Context, r *receipt) error {
 }
 
 func readRoomState(ctx context.Context, r *receipt) error {
-	read := <-r.state
-	if read.err != nil {
-		return read.err
-	}
-	state, err := checkEntries(ctx, read.entries, r.event, r.checks, r.config.RoomState)
+	state, err := checkRoomState(ctx, r.delivery.Request.RoomState, r.event, r.checks, r.config.RoomState)
 	if err != nil {
 		return err
 	}

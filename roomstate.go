@@ -87,47 +87,19 @@ func (s RoomState) Client() []json.RawMessage {
 //
 // Keys of at most 10 servers are asked for and at most 128 signatures checked.
 func CheckRoomState(ctx context.Context, state []json.RawMessage, invite *Event, keys KeySource, p RoomStatePolicy) (RoomState, error) {
+	return checkRoomState(ctx, state, invite, newVerification(keys), p)
+}
+
+func checkRoomState(ctx context.Context, state []json.RawMessage, invite *Event, v *verification, p RoomStatePolicy) (RoomState, error) {
 	if invite == nil {
 		return RoomState{}, errors.New("CheckRoomState without an invite")
 	}
-	entries, err := readEntries(state, &invite.rules, p)
-	if err != nil {
-		return RoomState{}, err
-	}
-	return checkEntries(ctx, entries, invite, newVerification(keys), p)
-}
-
-// A readEntry is one entry of the room state: a full or a stripped event, unless
-// err is set. notPDU says why it is not a full one.
-type readEntry struct {
-	StateEvent
-	notPDU, err error
-}
-
-// readEntries parses the entries. It looks at nothing else and asks for no keys.
-func readEntries(state []json.RawMessage, rules *Rules, p RoomStatePolicy) ([]readEntry, error) {
 	if len(state) > maxRoomState {
-		return nil, ErrStateLimit
+		return RoomState{}, ErrStateLimit
 	}
-	entries := make([]readEntry, len(state))
-	for i, raw := range state {
-		e := &entries[i]
-		if p == StateOff {
-			e.StateEvent, e.err = readStripped(raw)
-			continue
-		}
-		if e.StateEvent, e.notPDU = readPDU(raw, rules); e.notPDU != nil && p != StateStrict {
-			e.StateEvent, e.err = readStripped(raw)
-		}
-	}
-	return entries, nil
-}
-
-// checkEntries is [CheckRoomState] for entries that are parsed already.
-func checkEntries(ctx context.Context, entries []readEntry, invite *Event, v *verification, p RoomStatePolicy) (RoomState, error) {
 	c := stateChecker{invite: invite, policy: p}
-	for i := range entries {
-		if err := c.take(i, &entries[i]); err != nil {
+	for i, raw := range state {
+		if err := c.read(i, raw); err != nil {
 			return RoomState{}, err
 		}
 	}
@@ -161,23 +133,30 @@ func (c *stateChecker) object(refuse bool, err error) error {
 
 func (c *stateChecker) strict() bool { return c.policy == StateStrict }
 
-// take keeps an entry, if it is one that the policy takes.
-func (c *stateChecker) take(i int, e *readEntry) error {
-	switch {
-	case c.strict() && e.notPDU != nil:
-		return fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, e.notPDU)
-	case e.err != nil:
-		return c.object(false, fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, e.err))
-	case e.PDU != nil && !c.belongs(e.StateEvent):
-		return c.object(c.strict() || c.provesRoom(e.StateEvent), fmt.Errorf("%w: entry %d", ErrStateRoom, i))
+// read takes one entry: a PDU of the room, a stripped event or nothing usable.
+func (c *stateChecker) read(i int, raw json.RawMessage) error {
+	entry, err := c.readPDU(raw)
+	if err != nil {
+		if c.strict() {
+			return fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, err)
+		}
+		if entry, err = readStripped(raw); err != nil {
+			return c.object(false, fmt.Errorf("%w: entry %d: %w", ErrStateStripped, i, err))
+		}
 	}
-	c.state.Events = append(c.state.Events, e.StateEvent)
+	if entry.PDU != nil && !c.belongs(entry) {
+		return c.object(c.strict() || c.provesRoom(entry), fmt.Errorf("%w: entry %d", ErrStateRoom, i))
+	}
+	c.state.Events = append(c.state.Events, entry)
 	return nil
 }
 
 // readPDU reads an entry that is a full state event of the room's version.
-func readPDU(raw json.RawMessage, rules *Rules) (StateEvent, error) {
-	e, err := ParseEvent(raw, *rules)
+func (c *stateChecker) readPDU(raw json.RawMessage) (StateEvent, error) {
+	if c.policy == StateOff {
+		return StateEvent{}, errors.New("taken as stripped")
+	}
+	e, err := ParseEvent(raw, c.invite.rules)
 	if err != nil {
 		return StateEvent{}, err
 	}

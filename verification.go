@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// minParallel is how many signature checks pay for waking a second processor.
-const minParallel = 3
-
 // What one delivery may cost us, whoever sent it.
 const (
 	maxKeyServers      = 10  // servers whose keys are asked for
@@ -161,7 +158,7 @@ func verifyEach(checks []signatureCheck) []error {
 		}
 	}
 	workers := min(runtime.GOMAXPROCS(0), len(checks)) - 1
-	if workers < 1 || len(checks) < minParallel {
+	if workers < 1 || len(checks) < 3 {
 		work()
 		return errs
 	}
