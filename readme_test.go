@@ -1,6 +1,10 @@
 package fedinvite_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -122,5 +126,31 @@ func TestREADME(t *testing.T) {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %s, want %s", path, w.Body, want)
 		}
+	}
+}
+
+func TestREADMESend(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"errcode":"M_INVITE_BLOCKED","error":"no"}`)
+	}))
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: fedclient.NewDirect(&tls.Config{RootCAs: roots})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft := benchDraft()
+	draft.Invitee = "@bob:" + strings.TrimPrefix(server.URL, "https://")
+	_, err = invite(t.Context(), client, ring, newSigner(t, benchInviter), fedinvite.RoomV11, draft, nil)
+	var told *fedinvite.Error
+	if !errors.As(err, &told) || told.Code != fedinvite.CodeInviteBlocked {
+		t.Errorf("error %v, want what the client is told", err)
 	}
 }
