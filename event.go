@@ -175,7 +175,7 @@ func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
 	if len(e.signed) == 0 {
 		return nil, errors.New("signing the zero Event")
 	}
-	signature, err := sign(ctx, s, bytes.Clone(e.signed)) // who knows what s does with it
+	signature, err := sign(ctx, s, e.signed)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +278,7 @@ func (e *Event) Verify(ctx context.Context, keys KeySource, servers ...ServerNam
 }
 
 func (e *Event) verify(ctx context.Context, v *verification, servers ...ServerName) error {
-	checks, err := e.collect(ctx, v, servers...)
+	checks, err := e.collect(ctx, v, make([]signatureCheck, 0, 1), servers...)
 	if err != nil {
 		return err
 	}
@@ -291,23 +291,23 @@ func (e *Event) verify(ctx context.Context, v *verification, servers ...ServerNa
 	return nil
 }
 
-// collect finds the checks that Verify has to do.
-func (e *Event) collect(ctx context.Context, v *verification, servers ...ServerName) ([]signatureCheck, error) {
+// collect appends the checks that Verify has to do; all of them or, with an error, none.
+func (e *Event) collect(ctx context.Context, v *verification, dst []signatureCheck, servers ...ServerName) ([]signatureCheck, error) {
 	required, err := e.requiredSigners()
 	if err != nil {
-		return nil, &SignatureError{Err: err}
+		return dst, &SignatureError{Err: err}
 	}
 	for _, s := range servers {
 		required = addServer(required, s)
 	}
 	if len(required) == 0 {
-		return nil, &SignatureError{Err: fmt.Errorf("%w: nobody is required to have signed", ErrSignature)}
+		return dst, &SignatureError{Err: fmt.Errorf("%w: nobody is required to have signed", ErrSignature)}
 	}
 	set := signatureSet{signatures: e.signatures, message: e.signed, at: e.OriginServerTS(), enforce: e.rules.EnforceKeyValidity}
-	checks := make([]signatureCheck, 0, 1)
+	checks := dst
 	for _, s := range required {
 		if checks, err = v.collect(ctx, checks, set, s); err != nil {
-			return nil, e.signatureError(s, err, servers)
+			return dst, e.signatureError(s, err, servers)
 		}
 	}
 	return checks, nil

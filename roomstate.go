@@ -239,15 +239,16 @@ func (c *stateChecker) findCreate() error {
 
 // verify checks the signatures whose failure would refuse the invite.
 func (c *stateChecker) verify(ctx context.Context, v *verification) error {
-	var checks []signatureCheck
-	var owners []int // of which entry each check is
+	checks := make([]signatureCheck, 0, len(c.state.Events))
+	owners := make([]int, 0, len(c.state.Events)) // of which entry each check is
 	for i := range c.state.Events {
 		entry := &c.state.Events[i]
 		if entry.PDU == nil || !c.strict() && !c.provesRoom(*entry) {
 			continue
 		}
-		found, err := entry.PDU.collect(ctx, v)
-		if err != nil {
+		found := len(checks)
+		var err error
+		if checks, err = entry.PDU.collect(ctx, v, checks); err != nil {
 			if err := c.unverified(err); err != nil {
 				return err
 			}
@@ -255,11 +256,10 @@ func (c *stateChecker) verify(ctx context.Context, v *verification) error {
 		}
 		// Unless a check says otherwise. A third-party invite need not be signed by
 		// the sender's server; such an entry passes, but is not vouched for.
-		entry.Verified = slices.ContainsFunc(found, func(c signatureCheck) bool { return c.server == serverOf(entry.Sender) })
-		for range found {
+		for k := range checks[found:] {
 			owners = append(owners, i)
+			entry.Verified = entry.Verified || checks[found+k].server == serverOf(entry.Sender)
 		}
-		checks = append(checks, found...)
 	}
 	for i, err := range verifyEach(checks) {
 		if err != nil {

@@ -1,6 +1,7 @@
 package fedinvite
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -304,6 +305,9 @@ func sign(ctx context.Context, s Signer, message []byte) ([]byte, error) {
 	}
 	if _, err := ParseKeyID(string(s.KeyID())); err != nil {
 		return nil, err
+	}
+	if _, ours := s.(*localSigner); !ours {
+		message = bytes.Clone(message) // who knows what they do with it
 	}
 	signature, err := s.Sign(ctx, message)
 	if err != nil {
