@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -25,7 +26,7 @@ import (
 var _ keyring.Fetcher = (*fedclient.Client)(nil)
 
 func TestTargetsArriveAsSigned(t *testing.T) {
-	us := signerOf(t, "a.ex", "ed25519:1")
+	us := testkey.Signer(t, "a.ex", "ed25519:1")
 	keys := fedinvite.KeyMap{}
 	keys.Add(us)
 	var target string
@@ -188,7 +189,7 @@ func TestRequestsThatAreNotMade(t *testing.T) {
 		t.Errorf("asked %s", r.URL)
 		return nil, io.EOF
 	}))
-	us := signerOf(t, "a.ex", "ed25519:1")
+	us := testkey.Signer(t, "a.ex", "ed25519:1")
 	for name, r := range map[string]fedclient.Request{
 		"a destination that is no server name": {Method: "GET", Destination: "b.ex/x@", Path: []string{"x"}},
 		"no destination":                       {Method: "GET"},

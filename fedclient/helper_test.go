@@ -17,24 +17,13 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func clock() time.Time { return now }
-
-// signerOf makes a signer whose key depends on name and ID only.
-func signerOf(t testing.TB, name fedinvite.ServerName, id fedinvite.KeyID) fedinvite.Signer {
-	t.Helper()
-	seed := make([]byte, ed25519.SeedSize)
-	copy(seed, string(name)+" "+string(id))
-	s, err := fedinvite.NewSigner(name, id, ed25519.NewKeyFromSeed(seed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // serveTLS runs an HTTPS server on the loopback interface for one test, and returns
 // its server name and a RoundTripper that trusts it.
@@ -125,9 +114,9 @@ func newPeer(t *testing.T, version fedinvite.RoomVersion, v2, v1 answer, change 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, us: signerOf(t, "a.ex", "ed25519:1"), rules: rules, v2: v2, v1: v1, keys: fedinvite.KeyMap{}}
+	p := &peer{t: t, us: testkey.Signer(t, "a.ex", "ed25519:1"), rules: rules, v2: v2, v1: v1, keys: fedinvite.KeyMap{}}
 	name, direct := serveTLS(t, http.HandlerFunc(p.serve))
-	p.signer = signerOf(t, name, "ed25519:1")
+	p.signer = testkey.Signer(t, name, "ed25519:1")
 	p.keys.Add(p.us)
 	p.keys.Add(p.signer)
 	p.client = newClient(t, direct, change...)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -37,7 +38,7 @@ func newHomeserver(t *testing.T) *homeserver {
 		h.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	}))
-	h.signer = signerOf(t, name, "ed25519:1")
+	h.signer = testkey.Signer(t, name, "ed25519:1")
 	h.client = newClient(t, direct)
 	local := keyring.Signers(h.signer)
 	var err error

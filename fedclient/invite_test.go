@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 )
 
 const unrecognized = `{"errcode":"M_UNRECOGNIZED","error":"no"}`
@@ -214,7 +215,7 @@ func TestScenario52OverloadAndOutage(t *testing.T) {
 }
 
 func TestScenario52Timeout(t *testing.T) {
-	us, rules := signerOf(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV1)
+	us, rules := testkey.Signer(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV1)
 	synctest.Test(t, func(t *testing.T) {
 		// v2 says nothing for 59 seconds and then 404; v1 gets the second that is left.
 		client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
@@ -362,7 +363,7 @@ func (k brokenKeys) VerifyKey(context.Context, fedinvite.ServerName, fedinvite.K
 }
 
 func TestInvitesThatAreNotSent(t *testing.T) {
-	us, rules := signerOf(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV11)
+	us, rules := testkey.Signer(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV11)
 	good := inviteFor(t, "@b:b.ex", us, rules)
 	unasked := tripper(func(r *http.Request) (*http.Response, error) {
 		t.Errorf("asked %s", r.URL)
@@ -376,7 +377,7 @@ func TestInvitesThatAreNotSent(t *testing.T) {
 		"no event":                 {fedclient.InviteRequest{Signer: us, Keys: keys}, nil},
 		"no signer":                {fedclient.InviteRequest{Event: good, Keys: keys}, nil},
 		"no keys":                  {fedclient.InviteRequest{Event: good, Signer: us}, nil},
-		"a signer of another host": {fedclient.InviteRequest{Event: good, Signer: signerOf(t, "c.ex", "ed25519:1"), Keys: keys}, fedinvite.ErrOrigin},
+		"a signer of another host": {fedclient.InviteRequest{Event: good, Signer: testkey.Signer(t, "c.ex", "ed25519:1"), Keys: keys}, fedinvite.ErrOrigin},
 		"an invitee of ours":       {fedclient.InviteRequest{Event: inviteFor(t, "@b:a.ex", us, rules), Signer: us, Keys: keys}, fedinvite.ErrOrigin},
 		"room state of no JSON":    {fedclient.InviteRequest{Event: good, Signer: us, Keys: keys, RoomState: []json.RawMessage{[]byte("{")}}, nil},
 	} {

@@ -2,7 +2,6 @@ package keyring_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -18,18 +17,6 @@ import (
 const day = 24 * time.Hour
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
-// signerOf makes a signer whose key depends on name and ID only.
-func signerOf(t testing.TB, name fedinvite.ServerName, id fedinvite.KeyID) fedinvite.Signer {
-	t.Helper()
-	seed := make([]byte, ed25519.SeedSize)
-	copy(seed, string(name)+" "+string(id))
-	s, err := fedinvite.NewSigner(name, id, ed25519.NewKeyFromSeed(seed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // A document is the source of a key document.
 type document map[string]any

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -49,7 +50,7 @@ func newHandler(t *testing.T, c keyring.PublishConfig) *keyring.PublishHandler {
 }
 
 func TestPublishedDocument(t *testing.T) {
-	a, b, old := signerOf(t, "us.ex", "ed25519:a"), signerOf(t, "us.ex", "ed25519:b"), signerOf(t, "us.ex", "ed25519:old")
+	a, b, old := testkey.Signer(t, "us.ex", "ed25519:a"), testkey.Signer(t, "us.ex", "ed25519:b"), testkey.Signer(t, "us.ex", "ed25519:old")
 	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
 		return keyring.LocalKeys{
 			Signers: []fedinvite.Signer{a, b},
@@ -71,7 +72,7 @@ func TestPublishedDocument(t *testing.T) {
 }
 
 func TestARingReadsWhatIsPublished(t *testing.T) {
-	us := signerOf(t, "us.ex", "ed25519:a")
+	us := testkey.Signer(t, "us.ex", "ed25519:a")
 	s := newScene(t)
 	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
 	_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
@@ -80,7 +81,7 @@ func TestARingReadsWhatIsPublished(t *testing.T) {
 }
 
 func TestDocumentIsSignedAgainAtHalfItsTime(t *testing.T) {
-	us := &countingSigner{Signer: signerOf(t, "us.ex", "ed25519:a")}
+	us := &countingSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a")}
 	s := newScene(t)
 	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
 	get := func() string {
@@ -100,7 +101,7 @@ func TestDocumentIsSignedAgainAtHalfItsTime(t *testing.T) {
 }
 
 func TestDocumentIsSignedAgainWhenTheKeysChange(t *testing.T) {
-	a, b := signerOf(t, "us.ex", "ed25519:a"), signerOf(t, "us.ex", "ed25519:b")
+	a, b := testkey.Signer(t, "us.ex", "ed25519:a"), testkey.Signer(t, "us.ex", "ed25519:b")
 	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{a}}
 	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
 		return keys, nil
@@ -115,7 +116,7 @@ func TestDocumentIsSignedAgainWhenTheKeysChange(t *testing.T) {
 }
 
 func TestServerIsChosenByTheHost(t *testing.T) {
-	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "b.ex:443", "ed25519:1")
+	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex:443", "ed25519:1")
 	c := keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(a, b)}
 	plain := newHandler(t, c)
 	c.Default = "a.ex"
@@ -150,7 +151,7 @@ func TestServerIsChosenByTheHost(t *testing.T) {
 }
 
 func TestPublishPathsAndMethods(t *testing.T) {
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(signerOf(t, "us.ex", "ed25519:a"))})
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(testkey.Signer(t, "us.ex", "ed25519:a"))})
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -178,10 +179,10 @@ func TestPublishPathsAndMethods(t *testing.T) {
 }
 
 func TestPublishingFaultsAreOurs(t *testing.T) {
-	us := signerOf(t, "us.ex", "ed25519:a")
+	us := testkey.Signer(t, "us.ex", "ed25519:a")
 	for name, local := range map[string]keyring.LocalKeys{
 		"no signer":                      {},
-		"a signer of another server":     {Signers: []fedinvite.Signer{signerOf(t, "other.ex", "ed25519:a")}},
+		"a signer of another server":     {Signers: []fedinvite.Signer{testkey.Signer(t, "other.ex", "ed25519:a")}},
 		"an old key without its end":     {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: us.Public()}}},
 		"a key that is old and in use":   {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:a": {Public: us.Public(), ExpiredAt: start}}},
 		"a signer that fails":            {Signers: []fedinvite.Signer{failingSigner{us}}},

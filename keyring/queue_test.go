@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -17,7 +18,7 @@ func slowNetwork(t *testing.T, delay time.Duration) keyring.Fetcher {
 	return keyring.FetcherFunc(func(ctx context.Context, name fedinvite.ServerName) ([]byte, error) {
 		select {
 		case <-time.After(delay):
-			s := signerOf(t, name, "ed25519:1")
+			s := testkey.Signer(t, name, "ed25519:1")
 			return documentOf(name, time.Now().Add(day), s).signed(t, s), nil
 		case <-ctx.Done():
 			return nil, ctx.Err()

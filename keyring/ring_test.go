@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -21,7 +22,7 @@ func ed25519Key(seed string) ed25519.PrivateKey {
 
 func TestScenario40ValidityIsCutToSevenDays(t *testing.T) {
 	s := newScene(t)
-	a := signerOf(t, "a.ex", "ed25519:1")
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), a).signed(t, a))
 	if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
 		t.Fatalf("got %+v, %v", key, err)
@@ -39,7 +40,7 @@ func TestScenario40ValidityIsCutToSevenDays(t *testing.T) {
 
 func TestExpiryOfOldKeysIsCutToo(t *testing.T) {
 	s := newScene(t)
-	a, old := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:0")
+	a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(900*day))}).signed(t, a))
 	if key, err := s.key("a.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start.Add(7*day)) {
 		t.Errorf("got %+v, %v", key, err)
@@ -48,7 +49,7 @@ func TestExpiryOfOldKeysIsCutToo(t *testing.T) {
 
 func TestScenario41RefetchFailsAfterExpiry(t *testing.T) {
 	s := newScene(t)
-	a := signerOf(t, "a.ex", "ed25519:1")
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
 	s.current(a)
 	s.net.publish("a.ex", nil)
@@ -70,7 +71,7 @@ func TestScenario41RefetchFailsAfterExpiry(t *testing.T) {
 
 func TestAnEventFromTheFarFutureCausesNoFetch(t *testing.T) {
 	s := newScene(t)
-	a := signerOf(t, "a.ex", "ed25519:1")
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
 	s.current(a)
 	s.pass(time.Hour)
@@ -86,7 +87,7 @@ func TestAnEventFromTheFarFutureCausesNoFetch(t *testing.T) {
 
 func TestUnknownKeyIsAskedForOnceAMinute(t *testing.T) {
 	s := newScene(t)
-	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:2")
+	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
 	s.current(a)
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
@@ -101,7 +102,7 @@ func TestUnknownKeyIsAskedForOnceAMinute(t *testing.T) {
 
 func TestADocumentThatHasRunOutIsAskedForOnceAMinute(t *testing.T) {
 	s := newScene(t)
-	a := signerOf(t, "a.ex", "ed25519:1")
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(-day), a).signed(t, a))
 	for range 10 {
 		if key, err := s.key("a.ex", "ed25519:1"); err != nil || key.ValidAt(s.clock()) {
@@ -113,7 +114,7 @@ func TestADocumentThatHasRunOutIsAskedForOnceAMinute(t *testing.T) {
 
 func TestAClockSetBackDoesNotStopFetching(t *testing.T) {
 	s := newScene(t)
-	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:2")
+	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
 	s.current(a)
 	s.pass(-day)
@@ -123,7 +124,7 @@ func TestAClockSetBackDoesNotStopFetching(t *testing.T) {
 
 func TestKeysAreMergedAndNeverDeleted(t *testing.T) {
 	s := newScene(t)
-	a, b := signerOf(t, "a.ex", "ed25519:1"), signerOf(t, "a.ex", "ed25519:2")
+	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(2*day), a).signed(t, a))
 	s.current(a)
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(3*day), b).signed(t, b))
@@ -149,8 +150,8 @@ func TestKeysAreMergedAndNeverDeleted(t *testing.T) {
 
 func TestKeysOfOneServerAreBounded(t *testing.T) {
 	s := newScene(t)
-	first := signerOf(t, "a.ex", "ed25519:first")
-	last := signerOf(t, "a.ex", "ed25519:last")
+	first := testkey.Signer(t, "a.ex", "ed25519:first")
+	last := testkey.Signer(t, "a.ex", "ed25519:last")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), first).signed(t, first))
 	s.current(first)
 	old := map[string]any{}
@@ -167,7 +168,7 @@ func TestServersAreBounded(t *testing.T) {
 	s := newScene(t, func(c *keyring.Config) { c.MaxServers = 2 })
 	signers := map[fedinvite.ServerName]fedinvite.Signer{}
 	for _, name := range []fedinvite.ServerName{"a.ex", "b.ex", "c.ex"} {
-		signers[name] = signerOf(t, name, "ed25519:1")
+		signers[name] = testkey.Signer(t, name, "ed25519:1")
 		s.net.publish(name, documentOf(name, start.Add(day), signers[name]).signed(t, signers[name]))
 	}
 	s.current(signers["a.ex"])
@@ -190,7 +191,7 @@ func TestServersAreBounded(t *testing.T) {
 func TestScenario44And45OneFlightForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a := signerOf(t, "a.ex", "ed25519:1")
+		a := testkey.Signer(t, "a.ex", "ed25519:1")
 		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
 		land := make(chan struct{})
 		s.net.wait = func(context.Context) { <-land }
@@ -238,7 +239,7 @@ func TestScenario46FailuresAreRemembered(t *testing.T) {
 		pause = min(2*pause, time.Hour)
 	}
 	// Success wipes the slate clean.
-	a := signerOf(t, "a.ex", "ed25519:1")
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), a).signed(t, a))
 	s.pass(time.Hour)
 	s.current(a)
@@ -292,7 +293,7 @@ func TestFetchesAtATimeAreBounded(t *testing.T) {
 			mu.Unlock()
 		}
 		ask := func(i int) {
-			a := signerOf(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
+			a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
 			s.net.publish(a.ServerName(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a))
 			s.current(a)
 		}
@@ -312,7 +313,7 @@ func TestFetchesAtATimeAreBounded(t *testing.T) {
 func TestWaitingInVainIsNotHeldAgainstTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 1; c.Timeout = time.Second })
-		b := signerOf(t, "b.ex", "ed25519:1")
+		b := testkey.Signer(t, "b.ex", "ed25519:1")
 		s.net.publish("b.ex", documentOf("b.ex", start.Add(day), b).signed(t, b))
 		s.net.wait = func(context.Context) { time.Sleep(2 * time.Second) } // a Fetcher that does not obey
 		go func() { _, _ = s.key("a.ex", "ed25519:1") }()
@@ -326,11 +327,11 @@ func TestWaitingInVainIsNotHeldAgainstTheServer(t *testing.T) {
 }
 
 func TestScenario47RefusedKey(t *testing.T) {
-	leaked := signerOf(t, "a.ex", "ed25519:1")
+	leaked := testkey.Signer(t, "a.ex", "ed25519:1")
 	s := newScene(t, func(c *keyring.Config) {
 		c.Refused = func(key ed25519.PublicKey) bool { return key.Equal(leaked.Public()) }
 	})
-	good := signerOf(t, "a.ex", "ed25519:2")
+	good := testkey.Signer(t, "a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), leaked, good).signed(t, leaked, good))
 	s.unknown("a.ex", "ed25519:1")
 	s.current(good)
@@ -350,7 +351,7 @@ func TestMalformedNamesAreNeverAskedFor(t *testing.T) {
 }
 
 func TestOurOwnKeysNeedNoNetwork(t *testing.T) {
-	us, old := signerOf(t, "us.ex", "ed25519:1"), signerOf(t, "us.ex", "ed25519:0")
+	us, old := testkey.Signer(t, "us.ex", "ed25519:1"), testkey.Signer(t, "us.ex", "ed25519:0")
 	s := newScene(t, func(c *keyring.Config) {
 		c.Local = func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
 			switch server {

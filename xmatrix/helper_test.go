@@ -3,7 +3,6 @@ package xmatrix_test
 import (
 	"bufio"
 	"context"
-	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -19,18 +18,6 @@ import (
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func clock() time.Time { return now }
-
-// signerOf makes a signer whose key depends on name and ID only.
-func signerOf(t testing.TB, name fedinvite.ServerName, id fedinvite.KeyID) fedinvite.Signer {
-	t.Helper()
-	seed := make([]byte, ed25519.SeedSize)
-	copy(seed, string(name)+" "+string(id))
-	s, err := fedinvite.NewSigner(name, id, ed25519.NewKeyFromSeed(seed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // headerFor signs by the specification's recipe, with the root package alone.
 func headerFor(t testing.TB, s fedinvite.Signer, to fedinvite.ServerName, method, target, body string) xmatrix.Auth {

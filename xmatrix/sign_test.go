@@ -11,11 +11,12 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
 func TestSignFollowsTheSpecification(t *testing.T) {
-	s := signerOf(t, "a.ex", "ed25519:1")
+	s := testkey.Signer(t, "a.ex", "ed25519:1")
 	for _, c := range []struct{ name, method, url, body, target string }{
 		{"a body", "PUT", "https://host:8448/_matrix/x?b=%20&a=1", `{"b": 1, "a": "é"}`, "/_matrix/x?b=%20&a=1"},
 		{"no body, no content", "GET", "https://host/_matrix/x", "", "/_matrix/x"},
@@ -48,7 +49,7 @@ func TestSignFollowsTheSpecification(t *testing.T) {
 func TestSignReplacesTheHeader(t *testing.T) {
 	req, _ := http.NewRequest("GET", "https://host/x", nil)
 	req.Header.Set("Authorization", "X-Matrix old")
-	if err := xmatrix.Sign(t.Context(), req, nil, "b.ex", signerOf(t, "a.ex", "ed25519:1")); err != nil {
+	if err := xmatrix.Sign(t.Context(), req, nil, "b.ex", testkey.Signer(t, "a.ex", "ed25519:1")); err != nil {
 		t.Fatal(err)
 	}
 	if got := req.Header.Values("Authorization"); len(got) != 1 || !strings.HasPrefix(got[0], "X-Matrix origin=") {
@@ -57,7 +58,7 @@ func TestSignReplacesTheHeader(t *testing.T) {
 }
 
 func TestWhatIsSignedIsWhatIsSent(t *testing.T) {
-	a := signerOf(t, "a.ex", "ed25519:1")
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	keys := fedinvite.KeyMap{}
 	keys.Add(a)
 	v := xmatrix.Verifier{Keys: keys, Now: clock}
@@ -95,7 +96,7 @@ func TestWhatIsSignedIsWhatIsSent(t *testing.T) {
 }
 
 func TestSignRefuses(t *testing.T) {
-	s := signerOf(t, "a.ex", "ed25519:1")
+	s := testkey.Signer(t, "a.ex", "ed25519:1")
 	broken := errors.New("broken")
 	for _, c := range []struct {
 		name, method, url, body string

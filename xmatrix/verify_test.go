@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -30,7 +31,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, signer: signerOf(t, "a.ex", "ed25519:1"), keys: &countingKeys{KeyMap: fedinvite.KeyMap{}}}
+	s := &scene{t: t, signer: testkey.Signer(t, "a.ex", "ed25519:1"), keys: &countingKeys{KeyMap: fedinvite.KeyMap{}}}
 	s.keys.Add(s.signer)
 	s.v = xmatrix.Verifier{Keys: s.keys, Now: clock}
 	return s
@@ -164,7 +165,7 @@ func TestScenario12And13DestinationIsReported(t *testing.T) {
 
 func TestScenario14TwoHeadersOneUnknownKey(t *testing.T) {
 	s := newScene(t)
-	unknown := headerFor(t, signerOf(t, "a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
+	unknown := headerFor(t, testkey.Signer(t, "a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
 	s.accepts(unknown.String(), s.auth().String())
 	s.accepts(s.auth().String(), unknown.String())
 	wrong := s.auth()
@@ -185,7 +186,7 @@ func TestAtMostFourHeaders(t *testing.T) {
 
 func TestScenario15TwoOrigins(t *testing.T) {
 	s := newScene(t)
-	b := signerOf(t, "b.ex", "ed25519:1")
+	b := testkey.Signer(t, "b.ex", "ed25519:1")
 	s.keys.Add(b)
 	s.refusesUnasked(s.auth().String(), headerFor(t, b, "us.ex", "PUT", target, body).String())
 	s.refusesUnasked(s.auth().String(), headerFor(t, s.signer, "second.ex", "PUT", target, body).String())
