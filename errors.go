@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// The sentinel errors. Everything that this module returns for bad input wraps
-// exactly one of the first two groups; test with [errors.Is].
+// The sentinel errors: everything that this module returns for bad input wraps one
+// of them; test with [errors.Is]. These are about the form of the input.
 var (
 	// ErrNotJSON: the bytes are not one JSON value (syntax, trailing data, nothing at all).
 	ErrNotJSON = errors.New("not JSON")

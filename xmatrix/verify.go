@@ -3,7 +3,6 @@ package xmatrix
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -146,17 +145,8 @@ func readProof(a Auth) (proof, bool) {
 	if version, ok := strings.CutPrefix(string(a.Key), "ed25519:"); !ok || version == "" {
 		return proof{}, false
 	}
-	const length = 86 // of 64 bytes in base64
-	text := a.Sig
-	if len(text) == length+2 {
-		text = strings.TrimSuffix(text, "==")
-	}
-	encoding := base64.RawStdEncoding
-	if strings.ContainsAny(text, "-_") {
-		encoding = base64.RawURLEncoding
-	}
-	signature, err := encoding.DecodeString(text)
-	return proof{a.Key, signature}, err == nil && len(text) == length && len(signature) == ed25519.SignatureSize
+	signature, err := fedinvite.DecodeBase64(a.Sig)
+	return proof{a.Key, signature}, err == nil && len(signature) == ed25519.SignatureSize
 }
 
 // originForm cuts scheme and authority off a target in absolute form.

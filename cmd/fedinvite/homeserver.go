@@ -36,7 +36,7 @@ type doneFunc = func(ctx context.Context, d *fedinvite.Delivery, inv *fedinvite.
 // newHomeserver returns the homeserver in whose name o sends.
 func newHomeserver(o *outbound, block blockList, done doneFunc) (*homeserver, error) {
 	publish, err := keyring.NewPublishHandler(keyring.PublishConfig{
-		Local:   keyring.Signers(o.signer),
+		Local:   o.local,
 		Now:     time.Now,
 		Default: o.name(),
 	})
@@ -44,7 +44,7 @@ func newHomeserver(o *outbound, block blockList, done doneFunc) (*homeserver, er
 		return nil, err
 	}
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
-		Signer:      o.signerOf,
+		Signer:      o.local.Signer,
 		Keys:        o.keys,
 		Handler:     fedinvite.HandlerFunc(store),
 		Credentials: xmatrix.Verifier{Keys: o.keys, Now: time.Now, Assume: o.name()}.Credentials,

@@ -15,6 +15,7 @@ import (
 // keys and sends them invites.
 type outbound struct {
 	signer fedinvite.Signer
+	local  keyring.Local // its key, for those who ask by server name
 	client *fedclient.Client
 	keys   *keyring.Ring
 }
@@ -29,26 +30,15 @@ func newOutbound(signer fedinvite.Signer, roots *x509.CertPool) (*outbound, erro
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keyring.New(keyring.Config{
-		Fetcher: client,
-		Now:     time.Now,
-		Local:   keyring.Signers(signer),
-	})
+	local := keyring.Signers(signer)
+	keys, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
 	if err != nil {
 		return nil, err
 	}
-	return &outbound{signer, client, keys}, nil
+	return &outbound{signer, local, client, keys}, nil
 }
 
 func (o *outbound) name() fedinvite.ServerName { return o.signer.ServerName() }
-
-// signerOf fits [fedinvite.Config].
-func (o *outbound) signerOf(_ context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
-	if server != o.name() {
-		return nil, fedinvite.ErrNotLocal
-	}
-	return o.signer, nil
-}
 
 // send sends an invite into the room and returns the event with the signature of
 // the invited user's server, which has been verified.
