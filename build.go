@@ -27,10 +27,11 @@ type EventRef struct {
 	SHA256 []byte // its reference hash, 32 bytes; for room versions 1–2 only
 }
 
-// A Draft is an invite that is still to be made into an event.
+// A Draft is an invite, or the leave that ends one, that is still to be made into an
+// event.
 type Draft struct {
 	RoomID  string
-	Sender  string // user ID of the inviter
+	Sender  string // user ID of the inviter; of whoever declines: the invitee
 	Invitee string // user ID
 	// EventID is for room versions 1–2 only. Empty: derived from the event.
 	EventID string
@@ -56,13 +57,25 @@ type Draft struct {
 // Errors wrap [ErrRoomVersion]; [ErrBadJSON] for whatever would break the event's
 // format; [ErrSignature] if others than s would have to sign; or come from s.
 func NewInvite(ctx context.Context, d Draft, rules Rules, s Signer) (*Event, error) {
+	return newMember(ctx, &d, "invite", rules, s)
+}
+
+// NewLeave makes the m.room.member event with membership leave by which the sender
+// takes an invite back or, if sender and invitee are one, declines it. It is as
+// NewInvite in all else; AuthEvents have no join rules, and the membership of the
+// invitee among them is the invite.
+func NewLeave(ctx context.Context, d Draft, rules Rules, s Signer) (*Event, error) {
+	return newMember(ctx, &d, "leave", rules, s)
+}
+
+func newMember(ctx context.Context, d *Draft, membership string, rules Rules, s Signer) (*Event, error) {
 	if err := rules.check(); err != nil {
 		return nil, err
 	}
 	if _, _, err := ParseUserID(d.Invitee); err != nil {
 		return nil, fmt.Errorf("invitee: %w", err)
 	}
-	text, err := d.unsigned(&rules, s)
+	text, err := d.unsigned(membership, &rules, s)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +103,7 @@ func NewInvite(ctx context.Context, d Draft, rules Rules, s Signer) (*Event, err
 }
 
 // unsigned returns the event without hashes and signatures, in canonical form.
-func (d *Draft) unsigned(rules *Rules, s Signer) (string, error) {
+func (d *Draft) unsigned(membership string, rules *Rules, s Signer) (string, error) {
 	if err := d.check(); err != nil {
 		return "", err
 	}
@@ -102,7 +115,7 @@ func (d *Draft) unsigned(rules *Rules, s Signer) (string, error) {
 		}
 	}
 	content = with(content, "join_authorised_via_users_server", "")
-	content = with(content, "membership", `"invite"`)
+	content = with(content, "membership", quote(membership))
 
 	auth, err := references(d.AuthEvents, rules)
 	if err != nil {

@@ -44,12 +44,16 @@ var (
 	ErrMismatch = errors.New("does not match")
 	// ErrNotInvite: the event is no m.room.member event with membership invite.
 	ErrNotInvite = errors.New("not an invite")
+	// ErrNotLeave: the event is no m.room.member event by which a user leaves.
+	ErrNotLeave = errors.New("not a leave")
 	// ErrOrigin: the sender is not a user of the server that sent the request.
 	ErrOrigin = errors.New("sender is not on the origin server")
 	// ErrNotLocal: a server or user that is not ours. Config.Signer returns it for names it does not serve.
 	ErrNotLocal = errors.New("not a local server or user")
 	// ErrServerDenied: the room's server ACL denies the origin.
 	ErrServerDenied = errors.New("denied by the room's server ACL")
+	// ErrForbidden: the authorization rules of the room do not allow the event.
+	ErrForbidden = errors.New("not allowed in the room")
 	// ErrAuthorisingServer: a member event names join_authorised_via_users_server,
 	// and that user's server did not validly sign it.
 	ErrAuthorisingServer = errors.New("not signed by the authorising server")
@@ -220,11 +224,13 @@ var wireTable = []struct {
 	{ErrRoomVersion, http.StatusBadRequest, CodeIncompatibleRoomVersion},
 	{ErrMismatch, http.StatusBadRequest, CodeInvalidParam},
 	{ErrNotInvite, http.StatusBadRequest, CodeInvalidParam},
+	{ErrNotLeave, http.StatusBadRequest, CodeInvalidParam},
 	{ErrOrigin, http.StatusBadRequest, CodeInvalidParam},
 	{ErrNotLocal, http.StatusBadRequest, CodeInvalidParam},
 	{ErrAuthorisingServer, http.StatusBadRequest, CodeInvalidParam},
 	{ErrSignature, http.StatusBadRequest, CodeInvalidParam},
 	{ErrServerDenied, http.StatusForbidden, CodeForbidden},
+	{ErrForbidden, http.StatusForbidden, CodeForbidden},
 	{ErrMissing, http.StatusBadRequest, CodeMissingParam},
 	{ErrNotJSON, http.StatusBadRequest, CodeNotJSON},
 	{ErrBadJSON, http.StatusBadRequest, CodeBadJSON},
@@ -237,9 +243,9 @@ var wireTable = []struct {
 //	ErrKeysUnavailable                                503 M_UNKNOWN
 //	ErrTooLarge                                       413 M_TOO_LARGE
 //	ErrRoomVersion                                    400 M_INCOMPATIBLE_ROOM_VERSION
-//	ErrMismatch, ErrNotInvite, ErrOrigin, ErrNotLocal,
-//	ErrSignature, ErrAuthorisingServer                400 M_INVALID_PARAM
-//	ErrServerDenied                                   403 M_FORBIDDEN
+//	ErrMismatch, ErrNotInvite, ErrNotLeave, ErrOrigin,
+//	ErrNotLocal, ErrSignature, ErrAuthorisingServer   400 M_INVALID_PARAM
+//	ErrServerDenied, ErrForbidden                     403 M_FORBIDDEN
 //	ErrMissing                                        400 M_MISSING_PARAM
 //	ErrNotJSON                                        400 M_NOT_JSON
 //	ErrBadJSON                                        400 M_BAD_JSON

@@ -80,6 +80,22 @@ func (e *Event) Membership() string {
 // Content returns the content, a JSON object in canonical form.
 func (e *Event) Content() json.RawMessage { return json.RawMessage(e.content) }
 
+// ContentJSON returns the member of the content that path leads to, key by key, in
+// canonical form, or "" if there is none. ContentJSON("users", "@a:a.example") of an
+// m.room.power_levels event may be "100". It copies nothing.
+func (e *Event) ContentJSON(path ...string) string {
+	value := e.content
+	for _, key := range path {
+		value = get(value, key)
+	}
+	return value
+}
+
+// Ref returns what other events refer to the event by.
+func (e *Event) Ref() EventRef {
+	return EventRef{ID: e.id, SHA256: bytes.Clone(e.referenceHash[:])}
+}
+
 // Unsigned returns unsigned, which nobody vouches for, or nil if there is none or
 // it is no object.
 func (e *Event) Unsigned() json.RawMessage {
@@ -180,6 +196,23 @@ func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
 		return nil, err
 	}
 	return e.withSignatures(mergeSignature(e.signatures, s.ServerName(), s.KeyID(), signature)), nil
+}
+
+// WithForeignSignature returns a copy that carries a signature by somebody else, such
+// as a policy server, once it has been verified with key. It takes the place of a
+// signature of the same server and key ID. Errors wrap [ErrIdentifier] if server or
+// id is malformed, or [ErrSignature].
+func (e *Event) WithForeignSignature(server ServerName, id KeyID, key VerifyKey, signature []byte) (*Event, error) {
+	if _, err := ParseServerName(string(server)); err != nil {
+		return nil, err
+	}
+	if _, err := ParseKeyID(string(id)); err != nil {
+		return nil, err
+	}
+	if err := key.Verify(e.signed, signature); err != nil {
+		return nil, &SignatureError{Server: server, KeyID: id, Err: err}
+	}
+	return e.withSignatures(mergeSignature(e.signatures, server, id, signature)), nil
 }
 
 // withSignatures returns a copy that carries signatures in place of its own. The

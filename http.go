@@ -1,19 +1,16 @@
 package fedinvite
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"os"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/inbound"
 )
 
 // An exchange is the HTTP side of a delivery.
@@ -38,37 +35,41 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.http.respond(r, err)
 }
 
-// setReadDeadline bounds the time for the body, also on a server that sets no
-// timeouts. After a refusal net/http reads what is left of a body before it
-// answers, so the deadline is there from the start. Not every ResponseWriter can do
-// this; servers with others have to bound the time themselves.
-func (x *exchange) setReadDeadline(t time.Time) {
-	_ = http.NewResponseController(x.w).SetReadDeadline(t)
-}
-
 func (x *exchange) respond(r *receipt, err error) {
-	status, body := http.StatusOK, []byte(nil)
 	if err == nil {
-		body = r.body()
-	} else {
-		e := WireError(err)
-		if e.RetryAfter > 0 && e.Code == CodeLimitExceeded {
-			seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
-			x.w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
-		}
-		status = e.HTTPStatus()
-		var failed error
-		if body, failed = json.Marshal(e); failed != nil {
-			body = []byte(`{"errcode":"M_UNKNOWN","error":"internal error"}`)
-		}
+		writeBody(x.w, http.StatusOK, r.body())
+		return
 	}
-	if err != nil && x.body == nil && x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
+	if x.body == nil && x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
 		x.w.Header().Set("Connection", "close") // rather than wait for the body
 	}
-	x.w.Header().Set("Content-Type", "application/json")
-	x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	x.w.WriteHeader(status)
-	_, _ = x.w.Write(body) // a peer that hung up will ask again
+	WriteError(x.w, err)
+}
+
+// WriteError answers a request with the status and the JSON body that [WireError]
+// gives for err, and Retry-After where it has a time (client-server API, "Standard
+// error response"). It is for endpoints beside the ones of [Receiver].
+func WriteError(w http.ResponseWriter, err error) {
+	e := WireError(err)
+	if e == nil {
+		e = &Error{Code: CodeUnknown, Status: http.StatusInternalServerError, Message: "internal error"}
+	}
+	if e.RetryAfter > 0 && e.Code == CodeLimitExceeded {
+		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	body, failed := json.Marshal(e)
+	if failed != nil {
+		body = []byte(`{"errcode":"M_UNKNOWN","error":"internal error"}`)
+	}
+	writeBody(w, e.HTTPStatus(), body)
+}
+
+func writeBody(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a peer that hung up will ask again
 }
 
 // body is the answer that [Response] would write; the event is known to be sound.
@@ -90,41 +91,16 @@ const (
 func checkPath(_ context.Context, r *receipt) error {
 	r.delivery.Remote, _ = netip.ParseAddrPort(r.http.r.RemoteAddr)
 	unknown := &Error{Code: CodeUnrecognized, Status: http.StatusNotFound, Message: "no such endpoint"}
-	path := escapedPath(r.http.r)
-	rest, v2 := strings.CutPrefix(path, pathV2)
-	if !v2 {
-		var v1 bool
-		if rest, v1 = strings.CutPrefix(path, pathV1); !v1 {
+	path := inbound.Path(r.http.r)
+	ids, ok := inbound.Segments(path, pathV2, 2)
+	if !ok {
+		if ids, ok = inbound.Segments(path, pathV1, 2); !ok {
 			return unknown
 		}
+		r.delivery.V1 = true
 	}
-	room, event, ok := strings.Cut(rest, "/")
-	if !ok || strings.Contains(event, "/") {
-		return unknown
-	}
-	var errRoom, errEvent error
-	r.delivery.V1 = !v2
-	r.delivery.RoomID, errRoom = url.PathUnescape(room)
-	r.delivery.EventID, errEvent = url.PathUnescape(event)
-	if errRoom != nil || errEvent != nil || room == "" || event == "" {
-		return unknown
-	}
+	r.delivery.RoomID, r.delivery.EventID = ids[0], ids[1]
 	return nil
-}
-
-// escapedPath returns the path of the request target as the peer sent it, whatever
-// a router has made of r.URL since.
-func escapedPath(r *http.Request) string {
-	target := r.RequestURI
-	if target == "" { // not from a server
-		return r.URL.EscapedPath()
-	}
-	if _, rest, ok := strings.Cut(target, "://"); ok && !strings.HasPrefix(target, "/") {
-		_, rest, _ = strings.Cut(rest, "/")
-		target = "/" + rest
-	}
-	path, _, _ := strings.Cut(target, "?")
-	return path
 }
 
 func checkMethod(_ context.Context, r *receipt) error {
@@ -155,30 +131,16 @@ func readCredentials(_ context.Context, r *receipt) error {
 // readBody reads no more than the limit and no longer than the deadline that is
 // set for it.
 func readBody(_ context.Context, r *receipt) error {
-	x, limit := r.http, r.config.MaxBody
-	if x.r.Body == nil { // not from a server
-		return nil
-	}
-	if x.r.ContentLength > limit {
-		return fmt.Errorf("%w: body of %d bytes, more than %d", ErrTooLarge, x.r.ContentLength, limit)
-	}
-	var b bytes.Buffer
-	const trusted = 1 << 16 // a claimed length is not worth more memory than this
-	b.Grow(int(min(max(x.r.ContentLength, 0), trusted)) + bytes.MinRead)
-	_, err := io.Copy(&b, http.MaxBytesReader(x.w, x.r.Body, limit))
-	if err == nil {
-		x.setReadDeadline(time.Time{})
-	}
-	var tooLarge *http.MaxBytesError
+	body, err := inbound.ReadBody(r.http.w, r.http.r, r.config.MaxBody)
 	switch {
-	case errors.As(err, &tooLarge):
-		return fmt.Errorf("%w: body of more than %d bytes", ErrTooLarge, limit)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &Error{Code: CodeUnknown, Status: http.StatusRequestTimeout, Message: "the body took too long", Err: err}
+	case errors.Is(err, inbound.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, inbound.ErrTooSlow):
+		return &Error{Code: CodeUnknown, Status: http.StatusRequestTimeout, Message: inbound.ErrTooSlow.Error(), Err: err}
 	case err != nil:
-		return fmt.Errorf("%w: reading the body: %v", ErrNotJSON, err)
+		return fmt.Errorf("%w: %v", ErrNotJSON, err)
 	}
-	x.body = b.Bytes()
+	r.http.body = body
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/inbound"
 )
 
 // A receipt is one delivery on its way through the steps: what is known of it so
@@ -96,7 +98,7 @@ func (r *receipt) run(ctx context.Context, wanted func(phase) bool) error {
 	defer cancel()
 	if r.http != nil {
 		deadline, _ := bounded.Deadline()
-		r.http.setReadDeadline(deadline)
+		inbound.SetReadDeadline(r.http.w, deadline)
 	}
 	for i := range steps {
 		s := &steps[i]

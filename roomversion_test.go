@@ -161,6 +161,10 @@ var functionsOfRules = map[string]func(t *testing.T, rules fedinvite.Rules) erro
 		_, err := fedinvite.SignEventJSON(t.Context(), []byte(`{}`), rules, newSigner(t, "a.example"))
 		return err
 	},
+	"NewLeave": func(t *testing.T, rules fedinvite.Rules) error {
+		_, err := fedinvite.NewLeave(t.Context(), inviteDraft(fedinvite.RoomV11), rules, newSigner(t, "a.example"))
+		return err
+	},
 	"NewInvite": func(t *testing.T, rules fedinvite.Rules) error {
 		_, err := fedinvite.NewInvite(t.Context(), inviteDraft(fedinvite.RoomV11), rules, newSigner(t, "a.example"))
 		return err
