@@ -15,7 +15,7 @@ func TestMatch(t *testing.T) {
 		{"", "", true}, {"", "a", false}, {"*", "", true}, {"**", "", true}, {"?", "", false},
 		{"a", "a", true}, {"a", "b", false}, {"a", "A", false}, {"a", "ab", false}, {"ab", "a", false},
 		{"*.example", "evil.example", true}, {"*.example", "example", false}, {"*.example", "a.b.example", true},
-		{"evil.*", "evil.", true}, {"e*l.?xample", "evil.example", true}, {"e?l", "eél", false}, {"e?l", "eél"[:3] + "l", true},
+		{"evil.*", "evil.", true}, {"e*l.?xample", "evil.example", true}, {"e?l", "eél", true}, {"e?l", "e\u0301l", true}, {"e??l", "eél", false},
 		{"a*b*c", "aXbYbZc", true}, {"a*b*c", "aXbYbZ", false}, {"[a]", "a", false}, {`\*`, "*", false},
 	} {
 		if got := glob.Match(c.pattern, c.s); got != c.want {
