@@ -145,6 +145,30 @@ func (c client) invite(ctx context.Context, roomID, userID string) error {
 		map[string]string{"user_id": userID, "reason": "Synapse meets fedinvite."}, nil)
 }
 
+// takeBack removes an invited user from one of this user's rooms.
+func (c client) takeBack(ctx context.Context, roomID, userID string) error {
+	return c.do(ctx, http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(roomID)+"/kick",
+		map[string]string{"user_id": userID, "reason": "A mistake."}, nil)
+}
+
+// decline refuses an invite.
+func (c client) decline(ctx context.Context, roomID string) error {
+	return c.do(ctx, http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(roomID)+"/leave",
+		map[string]string{"reason": "No time."}, nil)
+}
+
+// membership returns what one of this user's rooms says of a user, and who says it.
+func (c client) membership(ctx context.Context, roomID, userID string) (membership, sender string, err error) {
+	var answer struct {
+		Sender  string `json:"sender"`
+		Content struct {
+			Membership string `json:"membership"`
+		} `json:"content"`
+	}
+	err = c.get(ctx, "/_matrix/client/v3/rooms/"+url.PathEscape(roomID)+"/state/m.room.member/"+url.PathEscape(userID)+"?format=event", &answer)
+	return answer.Content.Membership, answer.Sender, err
+}
+
 // strippedEvent is a piece of room state as a client sees it before it joins.
 type strippedEvent struct {
 	Type     string         `json:"type"`
@@ -167,6 +191,47 @@ func roomName(state []strippedEvent) string {
 // awaitInvite syncs until the user has an invite into the room, and returns the
 // room state that came with it.
 func (c client) awaitInvite(ctx context.Context, roomID string) ([]strippedEvent, error) {
+	var state []strippedEvent
+	err := c.awaitSync(ctx, func(rooms syncedRooms) bool {
+		room, ok := rooms.Invite[roomID]
+		state = room.InviteState.Events
+		return ok
+	})
+	if err != nil {
+		return nil, fmt.Errorf("no invite into %s: %w", roomID, err)
+	}
+	return state, nil
+}
+
+// awaitNoInvite syncs until the user is told that the invite into the room is gone.
+// The user has had it before.
+func (c client) awaitNoInvite(ctx context.Context, roomID string) error {
+	first := true
+	err := c.awaitSync(ctx, func(rooms syncedRooms) bool {
+		_, invited := rooms.Invite[roomID]
+		_, left := rooms.Leave[roomID]
+		gone := left || first && !invited
+		first = false
+		return gone
+	})
+	if err != nil {
+		return fmt.Errorf("the invite into %s stays: %w", roomID, err)
+	}
+	return nil
+}
+
+// syncedRooms is what a sync tells of rooms.
+type syncedRooms struct {
+	Invite map[string]struct {
+		InviteState struct {
+			Events []strippedEvent `json:"events"`
+		} `json:"invite_state"`
+	} `json:"invite"`
+	Leave map[string]json.RawMessage `json:"leave"`
+}
+
+// awaitSync syncs until done says so.
+func (c client) awaitSync(ctx context.Context, done func(syncedRooms) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	// Synapse answers an initial sync from a cache, so that an invite may only
@@ -174,20 +239,14 @@ func (c client) awaitInvite(ctx context.Context, roomID string) ([]strippedEvent
 	path := "/_matrix/client/v3/sync"
 	for {
 		var answer struct {
-			NextBatch string `json:"next_batch"`
-			Rooms     struct {
-				Invite map[string]struct {
-					InviteState struct {
-						Events []strippedEvent `json:"events"`
-					} `json:"invite_state"`
-				} `json:"invite"`
-			} `json:"rooms"`
+			NextBatch string      `json:"next_batch"`
+			Rooms     syncedRooms `json:"rooms"`
 		}
 		if err := c.get(ctx, path, &answer); err != nil {
-			return nil, fmt.Errorf("no invite into %s: %w", roomID, err)
+			return err
 		}
-		if room, ok := answer.Rooms.Invite[roomID]; ok {
-			return room.InviteState.Events, nil
+		if done(answer.Rooms) {
+			return nil
 		}
 		path = "/_matrix/client/v3/sync?timeout=5000&since=" + url.QueryEscape(answer.NextBatch)
 	}

@@ -29,12 +29,15 @@ type fedinvite struct {
 	name       string // server name, which is also its address
 	executable string
 	keyFile    string
+	store      string // directory
 	ca         *authority
 	outcomes   outcomes
 }
 
-// outcome is the line that `fedinvite serve` prints for one received invite.
+// outcome is the line that `fedinvite serve` prints for one received invite, or for
+// the end of one.
 type outcome struct {
+	Event       string          `json:"event"`
 	Origin      string          `json:"origin"`
 	Sender      string          `json:"sender"`
 	Invitee     string          `json:"invitee"`
@@ -66,6 +69,7 @@ func startFedinvite(ctx context.Context, t *testing.T, executable, dir string, c
 		name:       freeAddress(t),
 		executable: executable,
 		keyFile:    filepath.Join(dir, "fedinvite.signing.key"),
+		store:      filepath.Join(dir, "fedinvite.store"),
 		ca:         ca,
 		outcomes:   outcomes{received: make(chan outcome, 64)},
 	}
@@ -79,7 +83,7 @@ func startFedinvite(ctx context.Context, t *testing.T, executable, dir string, c
 	certFile, tlsKeyFile := ca.issue(t, "fedinvite")
 	args := []string{
 		"serve", "-server-name", f.name, "-listen", f.name, "-key", f.keyFile,
-		"-tls-cert", certFile, "-tls-key", tlsKeyFile, "-ca", ca.certFile,
+		"-tls-cert", certFile, "-tls-key", tlsKeyFile, "-ca", ca.certFile, "-store", f.store,
 	}
 	for _, name := range blocked {
 		args = append(args, "-block", name)
@@ -118,8 +122,8 @@ func (o *outcomes) Write(text []byte) (int, error) {
 	}
 }
 
-// awaitOutcome waits for the line about the one invite that has just been
-// received. Invites come one at a time, so any other line is a fault.
+// awaitOutcome waits for the line about what has just happened to the one invite into
+// a room. Invites come one at a time, so any other line is a fault.
 func (f *fedinvite) awaitOutcome(t *testing.T, roomID string) outcome {
 	t.Helper()
 	select {
@@ -148,34 +152,57 @@ func (o outcome) clientState() ([]strippedEvent, error) {
 	return state, nil
 }
 
-// invite runs `fedinvite invite` in the server's name, and returns the finished
-// event, or the line on standard error if the command fails.
+// inviter is the user of ours who invites.
+func (f *fedinvite) inviter() string { return "@inviter:" + f.name }
+
+// invite runs `fedinvite invite` in the server's name, and returns the finished event.
 func (f *fedinvite) invite(ctx context.Context, version, name, invitee string) (finished []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, f.executable, "invite",
-		"-server-name", f.name, "-key", f.keyFile, "-room-version", version,
-		"-sender", "@inviter:"+f.name, "-to", invitee, "-room-name", name, "-ca", f.ca.certFile)
-	finished, err = cmd.Output()
-	if failure, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, &inviteError{status: failure.ExitCode(), stderr: string(failure.Stderr)}
-	}
+	finished, _, err = f.act(ctx, "invite",
+		"-room-version", version, "-sender", f.inviter(), "-to", invitee, "-room-name", name)
 	return finished, err
 }
 
-// inviteError is the failure of `fedinvite invite`.
-type inviteError struct {
+// decline runs `fedinvite decline`, and returns the leave and what the command tells
+// about it on standard error.
+func (f *fedinvite) decline(ctx context.Context, roomID, userID string) (leave []byte, told string, err error) {
+	return f.act(ctx, "decline", "-room", roomID, "-user", userID, "-reason", "No time.")
+}
+
+// rescind runs `fedinvite rescind`, and returns the leave.
+func (f *fedinvite) rescind(ctx context.Context, roomID, invitee string) (leave []byte, err error) {
+	leave, _, err = f.act(ctx, "rescind", "-room", roomID, "-sender", f.inviter(), "-to", invitee)
+	return leave, err
+}
+
+// act runs a command in the server's name; its failure is a [*commandError].
+func (f *fedinvite) act(ctx context.Context, name string, args ...string) (output []byte, stderr string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, f.executable, append([]string{name,
+		"-server-name", f.name, "-key", f.keyFile, "-ca", f.ca.certFile, "-store", f.store}, args...)...)
+	var told strings.Builder
+	cmd.Stderr = &told
+	output, err = cmd.Output()
+	if failure, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, "", &commandError{name: name, status: failure.ExitCode(), stderr: told.String()}
+	}
+	return output, told.String(), err
+}
+
+// commandError is the failure of a command.
+type commandError struct {
+	name   string
 	status int
 	stderr string
 }
 
-func (e *inviteError) Error() string {
-	return fmt.Sprintf("fedinvite invite: status %d: %s", e.status, e.stderr)
+func (e *commandError) Error() string {
+	return fmt.Sprintf("fedinvite %s: status %d: %s", e.name, e.status, e.stderr)
 }
 
 // orderly tells whether the command failed as it should: with status 1 and one
 // line on standard error that begins with its name.
-func (e *inviteError) orderly() bool {
+func (e *commandError) orderly() bool {
 	return e.status == 1 && strings.HasPrefix(e.stderr, "fedinvite: ") &&
 		strings.HasSuffix(e.stderr, "\n") && strings.Count(e.stderr, "\n") == 1
 }

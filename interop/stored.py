@@ -1,6 +1,6 @@
-"""Prints the invite that Synapse has stored for a user and a room.
+"""Prints a membership event that Synapse has stored for a user and a room.
 
-    stored.py DATABASE ROOM_ID USER_ID < KEYS
+    stored.py DATABASE ROOM_ID USER_ID MEMBERSHIP < KEYS
 
 The event is read from the SQLite database as it stands, and its signatures are
 verified by Synapse's own code: there has to be one of each server in KEYS, a
@@ -23,16 +23,16 @@ from synapse.events.utils import prune_event
 QUERY = """
     SELECT event_id, room_version, json
     FROM room_memberships JOIN rooms USING (room_id) JOIN event_json USING (event_id)
-    WHERE room_memberships.room_id = ? AND user_id = ? AND membership = 'invite'
+    WHERE room_memberships.room_id = ? AND user_id = ? AND membership = ?
 """
 
 
-def main(database: str, room_id: str, user_id: str) -> None:
+def main(database: str, room_id: str, user_id: str, membership: str) -> None:
     servers = json.load(sys.stdin)
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    rows = connection.execute(QUERY, (room_id, user_id)).fetchall()
+    rows = connection.execute(QUERY, (room_id, user_id, membership)).fetchall()
     if len(rows) != 1:
-        sys.exit(f"{len(rows)} invites of {user_id} into {room_id}")
+        sys.exit(f"{len(rows)} events of {user_id} in {room_id} with membership {membership}")
     event_id, room_version, text = rows[0]
 
     event = make_event_from_dict(json.loads(text), KNOWN_ROOM_VERSIONS[room_version])

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// storedScript reads and verifies an invite with Synapse's own code.
+// storedScript reads and verifies a membership event with Synapse's own code.
 //
 //go:embed stored.py
 var storedScript string
 
-// storedInvite is an invite as Synapse has stored it.
-type storedInvite struct {
+// storedMember is a membership event as Synapse has stored it.
+type storedMember struct {
 	EventID string `json:"event_id"`
 	Event   event  `json:"event"`
 }
@@ -29,15 +29,20 @@ type event struct {
 	Signatures map[string]map[string]string `json:"signatures"`
 }
 
-// storedInvite fetches an invite from Synapse's database, which is the only
-// place that shows the signatures. That both servers have signed it, and that
-// the signatures hold, is for Synapse's code to say.
-func (h *homeserver) storedInvite(ctx context.Context, f *fedinvite, roomID, userID string) (storedInvite, error) {
-	var stored storedInvite
+// storedInvite fetches an invite, which both servers must have signed.
+func (h *homeserver) storedInvite(ctx context.Context, f *fedinvite, roomID, userID string) (storedMember, error) {
+	return h.storedMember(ctx, f.ca, roomID, userID, "invite", h.name, f.name)
+}
+
+// storedMember fetches a membership event from Synapse's database, which is the only
+// place that shows the signatures. That the servers have signed it, and that the
+// signatures hold, is for Synapse's code to say.
+func (h *homeserver) storedMember(ctx context.Context, ca *authority, roomID, userID, membership string, servers ...string) (storedMember, error) {
+	var stored storedMember
 	keys := make(map[string]map[string]string)
-	for _, name := range []string{h.name, f.name} {
+	for _, name := range servers {
 		var err error
-		if keys[name], err = fetchKeys(ctx, f.ca, name); err != nil {
+		if keys[name], err = fetchKeys(ctx, ca, name); err != nil {
 			return stored, err
 		}
 	}
@@ -45,13 +50,13 @@ func (h *homeserver) storedInvite(ctx context.Context, f *fedinvite, roomID, use
 	if err != nil {
 		return stored, err
 	}
-	cmd := exec.CommandContext(ctx, h.venv.python(), "-c", storedScript, h.database, roomID, userID)
+	cmd := exec.CommandContext(ctx, h.venv.python(), "-c", storedScript, h.database, roomID, userID, membership)
 	cmd.Stdin = bytes.NewReader(input)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	output, err := cmd.Output()
 	if err != nil {
-		return stored, fmt.Errorf("the stored invite: %w: %s", err, stderr.String())
+		return stored, fmt.Errorf("the stored %s: %w: %s", membership, err, stderr.String())
 	}
 	return stored, json.Unmarshal(output, &stored)
 }

@@ -20,7 +20,18 @@ var knownVersions = []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", 
 // what each of them means.
 type row struct {
 	version string
-	columns [3]string
+	columns [len(columns)]string
+}
+
+// columns are what is tried in each room version, in this order.
+var columns = [...]struct{ title, name string }{
+	{"(a) received", "received"},
+	{"(b) sent", "sent"},
+	{"(c) refused", "refused"},
+	{"(d) declined by them", "declined by them"},
+	{"(e) declined by us", "declined by us"},
+	{"(f) taken back by them", "taken back by them"},
+	{"(g) taken back by us", "taken back by us"},
 }
 
 // TestSynapse has Synapse and fedinvite invite each other's users in every room
@@ -59,16 +70,24 @@ func TestSynapse(t *testing.T) {
 	var rows []*row
 	var newest string // of the versions that Synapse can create
 	for _, version := range knownVersions {
-		r := &row{version, [...]string{"-", "-", "-"}}
+		r := newRow(version)
 		rows = append(rows, r)
 		if _, ok := available[version]; !ok {
 			continue
 		}
 		newest = version
 		t.Run("v"+version, func(t *testing.T) {
-			r.check(t, 0, "received", func(t *testing.T) { testReceived(ctx, t, synapse, ours, alice, version) })
-			r.check(t, 1, "sent", func(t *testing.T) { testSent(ctx, t, synapse, ours, bob, version) })
-			r.check(t, 2, "refused", func(t *testing.T) { testRefused(ctx, t, ours, mallory, version) })
+			for i, test := range [len(columns)]func(*testing.T){
+				func(t *testing.T) { testReceived(ctx, t, synapse, ours, alice, version) },
+				func(t *testing.T) { testSent(ctx, t, synapse, ours, bob, version) },
+				func(t *testing.T) { testRefused(ctx, t, ours, mallory, version) },
+				func(t *testing.T) { testDeclinedByThem(ctx, t, synapse, ours, bob, version) },
+				func(t *testing.T) { testDeclinedByUs(ctx, t, synapse, ours, alice, version) },
+				func(t *testing.T) { testTakenBackByThem(ctx, t, ours, alice, version) },
+				func(t *testing.T) { testTakenBackByUs(ctx, t, synapse, ours, bob, version) },
+			} {
+				r.check(t, i, test)
+			}
 		})
 	}
 	if newest == "" {
@@ -79,9 +98,17 @@ func TestSynapse(t *testing.T) {
 	t.Logf("Synapse %s and fedinvite:\n%s", synapse.version(ctx, t), table(rows))
 }
 
+func newRow(version string) *row {
+	r := &row{version: version}
+	for i := range r.columns {
+		r.columns[i] = "-"
+	}
+	return r
+}
+
 // check runs one subtest and notes its verdict.
-func (r *row) check(t *testing.T, column int, name string, test func(*testing.T)) {
-	t.Run(name, func(t *testing.T) {
+func (r *row) check(t *testing.T, column int, test func(*testing.T)) {
+	t.Run(columns[column].name, func(t *testing.T) {
 		r.columns[column] = "FAIL" // and so it stays if the test does not return
 		test(t)
 		if !t.Failed() {
@@ -122,6 +149,7 @@ func testReceived(ctx context.Context, t *testing.T, synapse *homeserver, ours *
 		t.Fatal(err)
 	}
 	want := outcome{
+		Event:       "invited",
 		Origin:      synapse.name,
 		Sender:      alice.userID,
 		Invitee:     invitee,
@@ -200,7 +228,7 @@ func testRefusedBySynapse(ctx context.Context, t *testing.T, ours *fedinvite, ca
 	if err == nil {
 		t.Fatalf("invite went through: %s", output)
 	}
-	failure, ok := errors.AsType[*inviteError](err)
+	failure, ok := errors.AsType[*commandError](err)
 	if !ok {
 		t.Fatal(err)
 	}
@@ -214,7 +242,11 @@ func testRefusedBySynapse(ctx context.Context, t *testing.T, ours *fedinvite, ca
 func table(rows []*row) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "room version\t(a) received\t(b) sent\t(c) refused")
+	fmt.Fprint(w, "room version")
+	for _, c := range columns {
+		fmt.Fprint(w, "\t", c.title)
+	}
+	fmt.Fprintln(w)
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%s\n", r.version, strings.Join(r.columns[:], "\t"))
 	}

@@ -1,0 +1,125 @@
+package homeserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+)
+
+// A database stands for the one that a homeserver has. This one is in memory, and
+// sends no event to other servers in a room.
+type database struct {
+	mu          sync.RWMutex
+	rooms       map[string]*roomRow
+	invites     map[inviteKey]*fedinvite.Event
+	permissions map[string]json.RawMessage // m.invite_permission_config of our users
+}
+
+type roomRow struct {
+	db          *database
+	version     fedinvite.RoomVersion
+	state       map[eventauth.StateKey]*fedinvite.Event
+	extremities []fedinvite.EventRef
+	depth       int64
+}
+
+type inviteKey struct{ roomID, userID string }
+
+// errNoRoom tells users, and servers that ask, that we are not in the room.
+var errNoRoom = fedinvite.Refuse(fedinvite.CodeNotFound, "unknown room")
+
+func newDatabase() *database {
+	return &database{rooms: map[string]*roomRow{}, invites: map[inviteKey]*fedinvite.Event{}, permissions: map[string]json.RawMessage{}}
+}
+
+// read begins a read transaction, which ends with done of the result.
+func (db *database) read(_ context.Context, roomID string) (*roomRow, error) {
+	db.mu.RLock()
+	if room := db.rooms[roomID]; room != nil {
+		return room, nil
+	}
+	db.mu.RUnlock()
+	return nil, errNoRoom
+}
+
+func (r *roomRow) done() { r.db.mu.RUnlock() }
+
+// joined returns a test for the servers that are in the room, which outlives the
+// transaction.
+func (r *roomRow) joined() func(fedinvite.ServerName) bool {
+	servers := map[fedinvite.ServerName]bool{}
+	for key, e := range r.state {
+		if _, server, err := fedinvite.ParseUserID(key.Key); err == nil && e.Membership() == "join" {
+			servers[server] = true
+		}
+	}
+	return func(server fedinvite.ServerName) bool { return servers[server] }
+}
+
+// serverACL returns the room's server ACL, nil if it has none or we are not in it.
+func (db *database) serverACL(ctx context.Context, roomID string) (*fedinvite.ServerACL, error) {
+	room, err := db.read(ctx, roomID)
+	if err != nil {
+		return nil, nil
+	}
+	defer room.done()
+	e := room.state[eventauth.StateKey{Type: "m.room.server_acl"}]
+	if e == nil {
+		return nil, nil
+	}
+	return fedinvite.ParseServerACL(e.Content())
+}
+
+// addEvent adds a state event to its room, which its first event makes.
+func (db *database) addEvent(_ context.Context, e *fedinvite.Event) error {
+	key, ok := e.StateKey()
+	if !ok {
+		return fmt.Errorf("%s is no state event", e.ID())
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	room := db.rooms[e.RoomID()]
+	if room == nil {
+		room = &roomRow{db: db, version: e.Rules().Version, state: map[eventauth.StateKey]*fedinvite.Event{}}
+		db.rooms[e.RoomID()] = room
+	}
+	room.state[eventauth.StateKey{Type: e.Type(), Key: key}] = e
+	room.extremities, room.depth = []fedinvite.EventRef{e.Ref()}, e.Depth()
+	return nil
+}
+
+// addInvite stores an invite to a room that we are not in, and what its user may see of
+// the room.
+func (db *database) addInvite(_ context.Context, e *fedinvite.Event, _ []json.RawMessage) error {
+	user, _ := e.StateKey()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.invites[inviteKey{e.RoomID(), user}] = e
+	return nil
+}
+
+// invite returns the pending invite of a user, or nil.
+func (db *database) invite(_ context.Context, roomID, userID string) (*fedinvite.Event, error) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	return db.invites[inviteKey{roomID, userID}], nil
+}
+
+// removeInvite removes an invite that ended with a leave.
+func (db *database) removeInvite(_ context.Context, leave, _ *fedinvite.Event) error {
+	user, _ := leave.StateKey()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	delete(db.invites, inviteKey{leave.RoomID(), user})
+	return nil
+}
+
+func (db *database) permission(_ context.Context, userID string) (json.RawMessage, error) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	return db.permissions[userID], nil
+}

@@ -1,0 +1,120 @@
+// Package homeserver is an example to copy from: all that a homeserver writes to take
+// part in invites, inbound and outbound, under any number of server names, with server
+// ACLs and block lists, over a database that it has already.
+package homeserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/fedserver"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
+	"github.com/seed-0a46cb1a/fedinvite/policy"
+	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
+)
+
+// A Server is the part of a homeserver that deals with invites: an http.Handler for
+// other servers, and methods for what our own users ask for.
+type Server struct {
+	*http.ServeMux
+	db      *database
+	local   keyring.Local
+	client  *fedclient.Client
+	inviter *fedclient.Inviter
+}
+
+// New returns a Server for the names of the signers.
+func New(db *database, transport http.RoundTripper, blocked []string, signers ...fedinvite.Signer) (*Server, error) {
+	local := keyring.Signers(signers...)
+	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{ServeMux: http.NewServeMux(), db: db, local: local, client: client}
+	wanted := policy.Chain(policy.BlockServers(blocked...), policy.InvitePermission(db.permission))
+	endpoint := fedserver.Endpoint{
+		Signer: local.Signer, Keys: keys, Now: time.Now, ServerAllowed: s.serverAllowed,
+		Credentials: xmatrix.Verifier{Keys: keys, Now: time.Now}.Credentials,
+	}
+	inviter, err1 := fedclient.NewInviter(fedclient.InviterConfig{
+		Client: client, Keys: keys, Room: s, Now: time.Now, Signer: local.Signer, Policy: wanted,
+	})
+	receiver, err2 := fedinvite.NewReceiver(fedinvite.Config{
+		Signer: local.Signer, Keys: keys, Credentials: endpoint.Credentials, ServerAllowed: s.serverAllowed,
+		Policy: wanted, Handler: fedinvite.HandlerFunc(s.handleInvite),
+	})
+	leaves, err3 := fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: endpoint, Room: s, HandleLeave: db.addEvent})
+	transactions, err4 := fedserver.NewTransactions(fedserver.TransactionsConfig{
+		Endpoint: endpoint, Invite: db.invite, HandleRescission: db.removeInvite,
+	})
+	publish, err5 := keyring.NewPublishHandler(keyring.PublishConfig{Local: local, Now: time.Now})
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		return nil, err
+	}
+	s.inviter = inviter
+	s.Handle("/_matrix/key/v2/server", publish)
+	s.Handle("/_matrix/federation/v1/invite/", receiver)
+	s.Handle("/_matrix/federation/v2/invite/", receiver)
+	s.Handle("/_matrix/federation/v1/make_leave/", leaves)
+	s.Handle("/_matrix/federation/v2/send_leave/", leaves)
+	s.Handle("/_matrix/federation/v1/send/", transactions)
+	return s, nil
+}
+
+func (s *Server) serverAllowed(ctx context.Context, roomID string, server fedinvite.ServerName) (bool, error) {
+	acl, err := s.db.serverACL(ctx, roomID)
+	return err == nil && acl.Allows(server), err
+}
+
+func (s *Server) handleInvite(ctx context.Context, inv *fedinvite.Invite) error {
+	return s.db.addInvite(context.WithoutCancel(ctx), inv.Event, inv.RoomState.Client())
+}
+
+// Snapshot implements fedclient.Room: one read transaction.
+func (s *Server) Snapshot(ctx context.Context, roomID string, want []eventauth.StateKey) (*fedclient.Snapshot, error) {
+	room, err := s.db.read(ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	defer room.done()
+	snapshot := &fedclient.Snapshot{Version: room.version, Extremities: room.extremities, Depth: room.depth, Joined: room.joined()}
+	for _, key := range want {
+		if e := room.state[key]; e != nil {
+			snapshot.State = append(snapshot.State, e)
+		}
+	}
+	return snapshot, nil
+}
+
+// Invite is POST /_matrix/client/v3/rooms/{roomId}/invite.
+func (s *Server) Invite(ctx context.Context, roomID, sender, invitee string, content json.RawMessage) error {
+	i := fedclient.Invitation{RoomID: roomID, Sender: sender, Invitee: invitee, Content: content}
+	invited, err := s.inviter.Invite(ctx, i)
+	if err != nil {
+		return fedclient.ClientError(err)
+	}
+	return s.db.addEvent(context.WithoutCancel(ctx), invited.Event)
+}
+
+// Decline is POST /_matrix/client/v3/rooms/{roomId}/leave by a user who is only invited.
+func (s *Server) Decline(ctx context.Context, invite *fedinvite.Event, user fedinvite.ServerName) error {
+	signer, err := s.local.Signer(ctx, user)
+	if err != nil {
+		return err
+	}
+	declined, err := s.client.Decline(ctx, fedclient.DeclineRequest{Invite: invite, Signer: signer, Time: time.Now()})
+	if err != nil {
+		return err
+	}
+	return s.db.removeInvite(ctx, declined.Event, invite)
+}

@@ -1,0 +1,241 @@
+package homeserver
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+)
+
+// A host is a homeserver on the loopback interface, with one listener for each of its
+// names.
+type host struct {
+	*Server
+	db      *database
+	signers []fedinvite.Signer
+}
+
+func (h *host) user(localpart string, name int) string {
+	return "@" + localpart + ":" + string(h.signers[name].ServerName())
+}
+
+// newHosts starts two homeservers, the first with two names.
+func newHosts(t *testing.T, blocked ...string) (two, one *host) {
+	t.Helper()
+	roots := x509.NewCertPool()
+	two, one = &host{db: newDatabase()}, &host{db: newDatabase()}
+	for _, h := range []*host{two, two, one} {
+		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) }))
+		t.Cleanup(srv.Close)
+		roots.AddCert(srv.Certificate())
+		h.signers = append(h.signers, testkey.Signer(t, fedinvite.ServerName(srv.Listener.Addr().String()), "ed25519:1"))
+	}
+	for _, h := range []*host{two, one} {
+		direct := fedclient.NewDirect(&tls.Config{RootCAs: roots})
+		t.Cleanup(direct.CloseIdleConnections)
+		var err error
+		if h.Server, err = New(h.db, direct, blocked, h.signers...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return two, one
+}
+
+// newRoom makes a room of version 11 whose creator is a user of the host's name.
+func (h *host) newRoom(t *testing.T, creator string, name int, acl string) (roomID string) {
+	t.Helper()
+	rules, err := fedinvite.RoomV11.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	roomID = "!room:" + string(h.signers[name].ServerName())
+	prev := []string{}
+	for i, e := range []struct{ eventType, key, content string }{
+		{"m.room.create", "", `{"room_version":"11"}`},
+		{"m.room.member", creator, `{"membership":"join"}`},
+		{"m.room.server_acl", "", acl},
+	} {
+		raw, err := json.Marshal(map[string]any{
+			"auth_events": prev, "prev_events": prev, "content": json.RawMessage(e.content), "depth": i + 1, "origin_server_ts": 1,
+			"room_id": roomID, "sender": creator, "state_key": e.key, "type": e.eventType,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := fedinvite.SignEventJSON(t.Context(), raw, rules, h.signers[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		event, err := fedinvite.ParseEvent(signed, rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.db.addEvent(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
+		prev = []string{event.ID()}
+	}
+	return roomID
+}
+
+const openACL = `{"allow":["*"]}`
+
+// wantCode fails the test unless err is what a client is told with that code.
+func wantCode(t *testing.T, err error, want fedinvite.Code) {
+	t.Helper()
+	var told *fedinvite.Error
+	if !errors.As(err, &told) || told.Code != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// membership returns what the room says of a user.
+func (h *host) membership(t *testing.T, roomID, userID string) string {
+	t.Helper()
+	room, err := h.db.read(t.Context(), roomID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer room.done()
+	e := room.state[eventauth.StateKey{Type: "m.room.member", Key: userID}]
+	if e == nil {
+		return ""
+	}
+	return e.Membership()
+}
+
+func (h *host) pending(t *testing.T, roomID, userID string) *fedinvite.Event {
+	t.Helper()
+	e, err := h.db.invite(t.Context(), roomID, userID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestInvitesInAndOutUnderTwoNames(t *testing.T) {
+	two, one := newHosts(t)
+	carol := one.user("carol", 0)
+	for name := range two.signers {
+		alice := two.user("alice", name)
+		roomID := two.newRoom(t, alice, name, openACL)
+		if err := two.Invite(t.Context(), roomID, alice, carol, json.RawMessage(`{"reason":"tea"}`)); err != nil {
+			t.Fatal(err)
+		}
+		invite := one.pending(t, roomID, carol)
+		if invite == nil || two.membership(t, roomID, carol) != "invite" {
+			t.Fatal("the invite is not stored at both servers")
+		}
+		if err := one.Decline(t.Context(), invite, one.signers[0].ServerName()); err != nil {
+			t.Fatal(err)
+		}
+		if got := two.membership(t, roomID, carol); got != "leave" {
+			t.Errorf("membership %q after declining", got)
+		}
+		if one.pending(t, roomID, carol) != nil {
+			t.Error("the invite is still there")
+		}
+	}
+
+	roomID := one.newRoom(t, carol, 0, openACL)
+	for name := range two.signers {
+		bob := two.user("bob", name)
+		if err := one.Invite(t.Context(), roomID, carol, bob, nil); err != nil {
+			t.Fatal(err)
+		}
+		if two.pending(t, roomID, bob) == nil {
+			t.Errorf("%s has no invite", bob)
+		}
+	}
+}
+
+func TestInviteBetweenOurOwnNames(t *testing.T) {
+	two, _ := newHosts(t)
+	alice, bob := two.user("alice", 0), two.user("bob", 1)
+	roomID := two.newRoom(t, alice, 0, openACL)
+	if err := two.Invite(t.Context(), roomID, alice, bob, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := two.membership(t, roomID, bob); got != "invite" {
+		t.Errorf("membership %q", got)
+	}
+}
+
+func TestAnInviteIsTakenBack(t *testing.T) {
+	two, one := newHosts(t)
+	alice, carol := two.user("alice", 0), one.user("carol", 0)
+	roomID := two.newRoom(t, alice, 0, openACL)
+	if err := two.Invite(t.Context(), roomID, alice, carol, nil); err != nil {
+		t.Fatal(err)
+	}
+	leave, err := two.inviter.TakeBack(t.Context(), fedclient.Invitation{RoomID: roomID, Sender: alice, Invitee: carol})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = two.client.SendTransaction(t.Context(), fedclient.Transaction{
+		ID: "1", Destination: one.signers[0].ServerName(), Events: []*fedinvite.Event{leave}, Time: time.Now(), Signer: two.signers[0],
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.pending(t, roomID, carol) != nil {
+		t.Error("the invite is still there")
+	}
+}
+
+func TestBlocking(t *testing.T) {
+	two, one := newHosts(t)
+	alice, carol := two.user("alice", 0), one.user("carol", 0)
+	roomID := two.newRoom(t, alice, 0, openACL)
+	one.db.permissions[carol] = json.RawMessage(`{"default_action":"block"}`)
+	wantCode(t, two.Invite(t.Context(), roomID, alice, carol, nil), fedinvite.CodeInviteBlocked)
+
+	two, one = newHosts(t, "127.0.0.1")
+	alice, carol = two.user("alice", 0), one.user("carol", 0)
+	roomID = two.newRoom(t, alice, 0, openACL)
+	wantCode(t, two.Invite(t.Context(), roomID, alice, carol, nil), fedinvite.CodeForbidden)
+	if one.pending(t, roomID, carol) != nil {
+		t.Error("a blocked invite is stored")
+	}
+}
+
+func TestServerACL(t *testing.T) {
+	two, one := newHosts(t)
+	alice, carol := two.user("alice", 0), one.user("carol", 0)
+	roomID := two.newRoom(t, alice, 0, `{"allow":["*"],"deny":["127.0.0.*"]}`)
+	// One knows the room too, and that two's users may no longer take part in it.
+	room, err := two.db.read(t.Context(), roomID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acl := room.state[eventauth.StateKey{Type: "m.room.server_acl"}]
+	room.done()
+	if err := one.db.addEvent(t.Context(), acl); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, two.Invite(t.Context(), roomID, alice, carol, nil), fedinvite.CodeForbidden)
+	if one.pending(t, roomID, carol) != nil {
+		t.Error("an invite from a denied server is stored")
+	}
+}
+
+func TestTheExampleFitsOnAFewScreens(t *testing.T) {
+	text, err := os.ReadFile("homeserver.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte("\n")); n > 120 {
+		t.Errorf("%d lines", n)
+	}
+}
