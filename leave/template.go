@@ -153,7 +153,7 @@ func (t Template) checked(roomID, userID string) ([]byte, error) {
 
 // Sign checks the template and makes the leave of it, hashed and signed by s, which must
 // be of the user's server. rules are those of the room; the template has to name their
-// version or, in room versions 1–2, may name none. Of the template it takes auth_events,
+// version; in room versions 1–2 it may name the other or none. Of the template it takes auth_events,
 // prev_events and depth, nothing else; room, user, time and content are d's, and so is
 // event_id in room versions 1–2. The event keeps the limits of [fedinvite.NewLeave].
 //
@@ -189,12 +189,15 @@ func (t Template) Sign(ctx context.Context, d Departure, rules fedinvite.Rules, 
 }
 
 // checkVersion: a resident server that does not say means room version 1 or 2, which are
-// those whose events have IDs of their servers' making.
+// those whose events have IDs of their servers' making. These two make the same events,
+// and who was invited by the v1 endpoint does not know which of them it is.
 func (t Template) checkVersion(rules fedinvite.Rules) error {
+	alike, _ := t.RoomVersion.Rules()
+	alike.Version = rules.Version
 	switch {
 	case rules == fedinvite.Rules{}:
 		return fmt.Errorf("%w: no rules", fedinvite.ErrRoomVersion)
-	case t.RoomVersion == rules.Version:
+	case t.RoomVersion == rules.Version, alike == rules:
 	case t.RoomVersion == "" && rules.EventIDs == fedinvite.EventIDServer:
 	default:
 		return fmt.Errorf("%w: the template is not of room version %s", fedinvite.ErrMismatch, rules.Version)

@@ -193,7 +193,7 @@ func TestTemplateOfAnotherRoomVersion(t *testing.T) {
 	eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
 		template := newTemplate(t, rules)
 		for _, v := range append(fedinvite.RoomVersions(), "99", fedinvite.RoomVersion(strings.Repeat("x", 1000))) {
-			if v == rules.Version {
+			if v == rules.Version || twins(v, rules.Version) {
 				continue
 			}
 			s := counting(t, serverB)
@@ -209,6 +209,30 @@ func TestTemplateOfAnotherRoomVersion(t *testing.T) {
 		template.RoomVersion = v
 		e, err := template.Sign(t.Context(), departure(rules), fedinvite.Rules{}, s)
 		refused(t, e, err, fedinvite.ErrRoomVersion, s)
+	}
+}
+
+// twins reports whether both are among room versions 1 and 2.
+func twins(v, w fedinvite.RoomVersion) bool {
+	return (v == fedinvite.RoomV1 || v == fedinvite.RoomV2) && (w == fedinvite.RoomV1 || w == fedinvite.RoomV2)
+}
+
+// Who was invited by the v1 endpoint takes every room for one of version 1.
+func TestTemplateOfRoomVersion2ForAnInviteOfRoomVersion1(t *testing.T) {
+	rules := rulesOf(t, fedinvite.RoomV1)
+	template, s := newTemplate(t, rules), counting(t, serverB)
+	want, err := template.Sign(t.Context(), departure(rules), rules, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.RoomVersion = fedinvite.RoomV2
+	got, err := template.Sign(t.Context(), departure(rules), rules, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified(t, got, rules)
+	if string(got.AppendJSON(nil)) != string(want.AppendJSON(nil)) {
+		t.Errorf("got %s, want %s", got.AppendJSON(nil), want.AppendJSON(nil))
 	}
 }
 
