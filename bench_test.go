@@ -104,11 +104,85 @@ func benchDraft() fedinvite.Draft {
 	}
 }
 
-func BenchmarkNewInvite(b *testing.B) {
+func BenchmarkNewInvite(b *testing.B) { benchmark(b, benchNewInvite(b)) }
+
+func benchNewInvite(b testing.TB) func() error {
 	signer, rules, draft := newSigner(b, benchInviter), rulesOf(b, fedinvite.RoomV11), benchDraft()
+	return func() error {
+		_, err := fedinvite.NewInvite(context.Background(), draft, rules, signer)
+		return err
+	}
+}
+
+// BenchmarkMergeReply has the reply as the invited server writes it: the event with
+// one signature more.
+func BenchmarkMergeReply(b *testing.B) { benchmark(b, benchMergeReply(b)) }
+
+func benchMergeReply(b testing.TB) func() error {
+	sent, invitee := benchInvite(b), newSigner(b, benchInvitee)
+	signed, err := sent.WithSignature(context.Background(), invitee)
+	if err != nil {
+		b.Fatal(err)
+	}
+	reply, keys := signed.AppendJSON(nil), fedinvite.KeyMap{}
+	keys.Add(invitee)
+	return func() error {
+		_, err := fedinvite.MergeReply(context.Background(), sent, reply, benchInvitee, keys)
+		return err
+	}
+}
+
+// BenchmarkSignEventJSON signs the invite anew.
+func BenchmarkSignEventJSON(b *testing.B) {
+	raw, rules, signer := benchInvite(b).AppendJSON(nil), rulesOf(b, fedinvite.RoomV11), newSigner(b, benchInviter)
+	benchmark(b, func() error {
+		_, err := fedinvite.SignEventJSON(context.Background(), raw, rules, signer)
+		return err
+	})
+}
+
+// BenchmarkBodies reads and writes the bodies of the request and its answer, with eight
+// PDUs of room state.
+func BenchmarkBodies(b *testing.B) {
+	_, d := benchRoomState8(b)
+	response := fedinvite.Response{Event: d.Request.Event}
+	request, err := d.Request.MarshalV2()
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer, err := response.MarshalV2()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var state []*fedinvite.Event
+	for _, raw := range d.Request.RoomState {
+		e, err := fedinvite.ParseEvent(raw, rulesOf(b, fedinvite.RoomV11))
+		if err != nil {
+			b.Fatal(err)
+		}
+		state = append(state, e)
+	}
+	b.Run("marshalrequest", func(b *testing.B) {
+		benchmark(b, func() error { _, err := d.Request.MarshalV2(); return err })
+	})
+	b.Run("parserequest", func(b *testing.B) {
+		benchmark(b, func() error { _, err := fedinvite.ParseRequestV2(request); return err })
+	})
+	b.Run("marshalresponse", func(b *testing.B) {
+		benchmark(b, func() error { _, err := response.MarshalV2(); return err })
+	})
+	b.Run("parseresponse", func(b *testing.B) {
+		benchmark(b, func() error { _, err := fedinvite.ParseResponseV2(answer); return err })
+	})
+	b.Run("selectroomstate", func(b *testing.B) {
+		benchmark(b, func() error { fedinvite.SelectRoomState(state, 32<<10); return nil })
+	})
+}
+
+func benchmark(b *testing.B, operation func() error) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := fedinvite.NewInvite(context.Background(), draft, rules, signer); err != nil {
+		if err := operation(); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -239,6 +313,8 @@ func BenchmarkRatio(b *testing.B) {
 		})
 	})
 	b.Run("servehttp", func(b *testing.B) { benchmarkRatio(b, 2, 1, benchServeHTTP(b)) })
+	b.Run("newinvite", func(b *testing.B) { benchmarkRatio(b, 0, 1, benchNewInvite(b)) })
+	b.Run("mergereply", func(b *testing.B) { benchmarkRatio(b, 1, 0, benchMergeReply(b)) })
 	strict, withState := benchRoomState8(b)
 	b.Run("roomstate8", func(b *testing.B) {
 		benchmarkRatio(b, 9, 1, func() error {
@@ -250,7 +326,7 @@ func BenchmarkRatio(b *testing.B) {
 
 func benchmarkRatio(b *testing.B, verifies, signs int, operation func() error) {
 	signer := newSigner(b, benchInviter)
-	message, _, err := fedinvite.SignedJSON(benchInvite(b).AppendJSON(nil))
+	message, _, err := fedinvite.SignedJSON(benchInvite(b).Redacted().AppendJSON(nil))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -79,17 +79,28 @@ func ParseRequestV1(body []byte) (Request, error) {
 
 // checkedObject returns body as text in which gjson finds what our scanner found.
 func checkedObject(body []byte) (string, error) {
-	if err := checkValueJSON(body); err != nil {
+	if err := checkObjectJSON(body); err != nil {
 		return "", err
-	}
-	if bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
-		return "", detailf(ErrBadJSON, "not an object")
 	}
 	return string(body), nil
 }
 
+// checkObjectJSON is checkValueJSON for objects only.
+func checkObjectJSON(src []byte) error {
+	if err := checkValueJSON(src); err != nil {
+		return err
+	}
+	if bytes.TrimLeft(src, " \t\r\n")[0] != '{' {
+		return detailf(ErrBadJSON, "not an object")
+	}
+	return nil
+}
+
 // checkValueJSON refuses what is not one JSON value without duplicate keys and bad text.
 func checkValueJSON(src []byte) error {
+	if isCanonical(src) {
+		return nil
+	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
 	var err error
@@ -148,10 +159,15 @@ func (r Request) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 || r.RoomVersion == "" {
 		return nil, detailf(ErrMissing, "event or room_version")
 	}
-	if _, err := checkedObject(r.Event); err != nil {
+	if err := checkObjectJSON(r.Event); err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	body := append([]byte(`{"event":`), r.Event...)
+	size := len(`{"event":,"invite_room_state":[],"room_version":""}`) + len(r.Event) + len(r.RoomVersion)
+	for _, entry := range r.RoomState {
+		size += len(entry) + 1
+	}
+	body := append(make([]byte, 0, size), `{"event":`...)
+	body = append(body, r.Event...)
 	if r.RoomState != nil {
 		var err error
 		body = append(body, `,"invite_room_state":`...)
@@ -160,7 +176,7 @@ func (r Request) MarshalV2() ([]byte, error) {
 		}
 	}
 	body = append(body, `,"room_version":`...)
-	body = append(body, quote(string(r.RoomVersion))...)
+	body = appendQuoted(body, string(r.RoomVersion))
 	return finishObject(body, r.Extra, "event", "invite_room_state", "room_version")
 }
 
@@ -221,7 +237,7 @@ func finishObject(body []byte, extra map[string]json.RawMessage, taken ...string
 		if err := checkValueJSON(extra[name]); err != nil {
 			return nil, fmt.Errorf("%q: %w", clip(name), err)
 		}
-		body = append(append(append(body, ','), quote(name)...), ':')
+		body = append(appendQuoted(append(body, ','), name), ':')
 		body = append(body, extra[name]...)
 	}
 	return append(body, '}'), nil
@@ -279,10 +295,11 @@ func (r Response) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 {
 		return nil, detailf(ErrMissing, "event")
 	}
-	if _, err := checkedObject(r.Event); err != nil {
+	if err := checkObjectJSON(r.Event); err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	return finishObject(append([]byte(`{"event":`), r.Event...), r.Extra, "event")
+	body := append(make([]byte, 0, len(`{"event":}`)+len(r.Event)), `{"event":`...)
+	return finishObject(append(body, r.Event...), r.Extra, "event")
 }
 
 // MarshalV1 writes [200,{"event":…}]. The errors are those of [Response.MarshalV2].

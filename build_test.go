@@ -2,9 +2,12 @@ package fedinvite_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -49,6 +52,21 @@ func newInvite(t testing.TB, d fedinvite.Draft, v fedinvite.RoomVersion) *fedinv
 	return e
 }
 
+func newLeave(t testing.TB, d fedinvite.Draft, v fedinvite.RoomVersion, server fedinvite.ServerName) *fedinvite.Event {
+	t.Helper()
+	e, err := fedinvite.NewLeave(t.Context(), d, rulesOf(t, v), newSigner(t, server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// builders are the functions that make an event from a draft.
+var builders = map[string]func(context.Context, fedinvite.Draft, fedinvite.Rules, fedinvite.Signer) (*fedinvite.Event, error){
+	"invite": fedinvite.NewInvite,
+	"leave":  fedinvite.NewLeave,
+}
+
 // Computed by another implementation of hashes, redaction and Ed25519.
 func TestNewInviteGolden(t *testing.T) {
 	for v, want := range map[fedinvite.RoomVersion]string{
@@ -57,6 +75,19 @@ func TestNewInviteGolden(t *testing.T) {
 		fedinvite.RoomV12: `{"auth_events":["$ref:a.example","$ref0:a.example"],"content":{"displayname":"Bob","membership":"invite","reason":"<hi> é"},"depth":9,"hashes":{"sha256":"X2zEgaXKu2TArW/w2diqAhKe93QakYh/W5O/yUon3IA"},"origin_server_ts":1700000000000,"prev_events":["$ref:a.example"],"room_id":"!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM","sender":"@alice:a.example","signatures":{"a.example":{"ed25519:1":"9FLI1uY3CevxDYTI4jpWCN+hn7FwRTmGesFMaltLkyhvIYIbEPZcJ1gTCxeXapwEMA2QzoxIoDFFO3e+x8IsDg"}},"state_key":"@bob:b.example","type":"m.room.member"}`,
 	} {
 		if diff := cmp.Diff(want, string(newInvite(t, inviteDraft(v), v).AppendJSON(nil))); diff != "" {
+			t.Errorf("v%s: -want +got\n%s", v, diff)
+		}
+	}
+}
+
+// Computed by the same other implementation.
+func TestNewLeaveGolden(t *testing.T) {
+	for v, want := range map[fedinvite.RoomVersion]string{
+		fedinvite.RoomV1:  `{"auth_events":[["$ref:a.example",{"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}],["$ref0:a.example",{"sha256":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"}]],"content":{"displayname":"Bob","membership":"leave","reason":"<hi> é"},"depth":9,"event_id":"$8N5qYBjJCPZYIOeDWxUo2YAs-b3HP9NGIAJH1xITliw:a.example","hashes":{"sha256":"9DyS8KEVJbshD3CcPE/8OC2pxVKC9Ff8sHChE7vPzwQ"},"origin_server_ts":1700000000000,"prev_events":[["$ref:a.example",{"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]],"room_id":"!room:a.example","sender":"@alice:a.example","signatures":{"a.example":{"ed25519:1":"gipxJzc/c3Fpeb+rAX5EzKBdCp8IbTxgvTf9wqS7PosjkMu7/Y8S2GCZmsrGzxRgVlHnSZig6qiQ8jnxfKLYCQ"}},"state_key":"@bob:b.example","type":"m.room.member"}`,
+		fedinvite.RoomV11: `{"auth_events":["$ref:a.example","$ref0:a.example"],"content":{"displayname":"Bob","membership":"leave","reason":"<hi> é"},"depth":9,"hashes":{"sha256":"7TRNk3gdn9LbvKk83NBrexin4RuZn/m3SKB+qYBW+jQ"},"origin_server_ts":1700000000000,"prev_events":["$ref:a.example"],"room_id":"!room:a.example","sender":"@alice:a.example","signatures":{"a.example":{"ed25519:1":"BnDxndGlCvQxH6kle78cYtgm7LlHXjxC1CDAIsRScT7/iM0PtyiS8g9JGGRsNnMpwQ8saaYVAOTSudvSVhclBQ"}},"state_key":"@bob:b.example","type":"m.room.member"}`,
+		fedinvite.RoomV12: `{"auth_events":["$ref:a.example","$ref0:a.example"],"content":{"displayname":"Bob","membership":"leave","reason":"<hi> é"},"depth":9,"hashes":{"sha256":"rHJHelIG8Q1cydKTrzMx8R022wNqDifOwwp5137ZPdg"},"origin_server_ts":1700000000000,"prev_events":["$ref:a.example"],"room_id":"!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM","sender":"@alice:a.example","signatures":{"a.example":{"ed25519:1":"iD9sR5CXD+2Ru36JvazpFlNnANIg0fdhW6nEsO1+RK+1QPM26HlaO85bj8/0JsCgn6AgZ+HO3eWhR2ssa5BxCg"}},"state_key":"@bob:b.example","type":"m.room.member"}`,
+	} {
+		if diff := cmp.Diff(want, string(newLeave(t, inviteDraft(v), v, "a.example").AppendJSON(nil))); diff != "" {
 			t.Errorf("v%s: -want +got\n%s", v, diff)
 		}
 	}
@@ -103,6 +134,99 @@ func TestNewInviteMakesAnInviteOfEveryVersion(t *testing.T) {
 	})
 }
 
+// "take an invite back" and "decline": who leaves, and who says so.
+func TestNewLeaveTakesBackAndDeclinesInEveryVersion(t *testing.T) {
+	for name, c := range map[string]struct {
+		sender string
+		server fedinvite.ServerName
+	}{
+		"the inviter takes it back": {"@alice:a.example", "a.example"},
+		"the invitee declines":      {"@bob:b.example", "b.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
+				d := inviteDraft(v)
+				d.Sender = c.sender
+				e := newLeave(t, d, v, c.server)
+				key, _ := e.StateKey()
+				want := []string{"m.room.member", "leave", "@bob:b.example", c.sender, someRoomID(v), `{"displayname":"Bob","membership":"leave","reason":"<hi> é"}`}
+				if diff := cmp.Diff(want, []string{e.Type(), e.Membership(), key, e.Sender(), e.RoomID(), string(e.Content())}); diff != "" {
+					t.Errorf("-want +got\n%s", diff)
+				}
+				if diff := cmp.Diff([]fedinvite.ServerName{c.server}, e.RequiredSigners()); diff != "" {
+					t.Errorf("required signers: -want +got\n%s", diff)
+				}
+				if err := e.Verify(t.Context(), keysOf(t, c.server)); err != nil {
+					t.Error(err)
+				}
+				if again := parsed(t, e.AppendJSON(nil), v); again.ID() != e.ID() || !again.HashOK() {
+					t.Errorf("ID %s, parsed %s, whose hash is right: %v", e.ID(), again.ID(), again.HashOK())
+				}
+				if err := fedinvite.CheckInvite(e, "a.example", "b.example"); !errors.Is(err, fedinvite.ErrNotInvite) {
+					t.Errorf("CheckInvite: %v, want ErrNotInvite", err)
+				}
+			})
+		})
+	}
+}
+
+// What is built is what signing the object and parsing it gives: there is one way to
+// hash, redact and sign.
+func TestBuiltEventsAreWhatSignEventJSONMakes(t *testing.T) {
+	for name, edit := range map[string]func(d *fedinvite.Draft){
+		"as it is":            func(*fedinvite.Draft) {},
+		"no content":          func(d *fedinvite.Draft) { d.Content = nil },
+		"no references":       func(d *fedinvite.Draft) { d.AuthEvents, d.PrevEvents = nil, nil },
+		"unsorted content":    func(d *fedinvite.Draft) { d.Content = json.RawMessage(`{ "z":[{"b":1,"a":2}], "n":0, "a":-0 }`) },
+		"escaped keys":        func(d *fedinvite.Draft) { d.Content = json.RawMessage(`{"\n":{"\"":1},"\u00e9":1,"m\u0061":"\u0000"}`) },
+		"escapes":             func(d *fedinvite.Draft) { d.Content = json.RawMessage(`{"reason":"\u0001\\\"\t\/<"}`) },
+		"large numbers":       func(d *fedinvite.Draft) { d.Content = json.RawMessage(`{"a":9007199254740991,"b":-9007199254740991}`) },
+		"members of an event": func(d *fedinvite.Draft) { d.Content = json.RawMessage(`{"unsigned":{},"signatures":{},"hashes":{}}`) },
+		"third-party": func(d *fedinvite.Draft) {
+			d.Content = json.RawMessage(`{"third_party_invite":{"display_name":"b","signed":{"mxid":"@bob:b.example"}}}`)
+		},
+		"a user ID with escapes": func(d *fedinvite.Draft) { d.Invitee = "@b\"\\\u0001é:b.example" },
+		"a depth of 0":           func(d *fedinvite.Draft) { d.Depth = 0 },
+		"the epoch":              func(d *fedinvite.Draft) { d.Time = time.UnixMilli(0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
+				for kind, build := range builders {
+					d := inviteDraft(v)
+					edit(&d)
+					got, err := build(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					m := membersOfJSON(t, got.AppendJSON(nil))
+					delete(m, "hashes")
+					delete(m, "signatures")
+					raw, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, v), newSigner(t, "a.example"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					want := parsed(t, raw, v)
+					if diff := cmp.Diff(allOf(want), allOf(got)); diff != "" {
+						t.Errorf("%s: -want +got\n%s", kind, diff)
+					}
+				}
+			})
+		})
+	}
+}
+
+// allOf returns what there is to know of an event.
+func allOf(e *fedinvite.Event) map[string]any {
+	key, ok := e.StateKey()
+	return map[string]any{
+		"json": string(e.AppendJSON(nil)), "id": e.ID(), "room": e.RoomID(), "type": e.Type(), "sender": e.Sender(),
+		"state key": key, "state": ok, "membership": e.Membership(), "content": string(e.Content()), "unsigned": string(e.Unsigned()),
+		"signatures": string(e.Signatures()), "depth": e.Depth(), "time": e.OriginServerTS().UnixMilli(), "auth": e.AuthEventIDs(),
+		"prev": e.PrevEventIDs(), "reference hash": e.ReferenceHash(), "content hash": e.ContentHash(), "hash ok": e.HashOK(),
+		"redacted": string(e.Redacted().AppendJSON(nil)), "signers": e.RequiredSigners(), "rules": e.Rules(),
+	}
+}
+
 func TestEventIDIsDerivedFromTheEventInVersions1And2(t *testing.T) {
 	for _, v := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV2} {
 		first, same := newInvite(t, inviteDraft(v), v), newInvite(t, inviteDraft(v), v)
@@ -126,24 +250,31 @@ func TestEventIDIsDerivedFromTheEventInVersions1And2(t *testing.T) {
 
 func TestMembershipIsForcedAndAuthorisationRemoved(t *testing.T) {
 	for content, want := range map[string]string{
-		``:                      `{"membership":"invite"}`,
-		`{}`:                    `{"membership":"invite"}`,
-		`{"membership":"join"}`: `{"membership":"invite"}`,
-		`{"membership":null,"join_authorised_via_users_server":"@r:r.example"}`:                      `{"membership":"invite"}`,
-		`{"join_authorised_via_users_server":1,"x":{"join_authorised_via_users_server":"@r:r"}}`:     `{"membership":"invite","x":{"join_authorised_via_users_server":"@r:r"}}`,
-		`{"join\u005fauthorised_via_users_server":"@r:r.example","m\u0065mbership":"ban","z":[ 1 ]}`: `{"membership":"invite","z":[1]}`,
+		``:                      `{"membership":"%s"}`,
+		`{}`:                    `{"membership":"%s"}`,
+		`{"membership":"join"}`: `{"membership":"%s"}`,
+		`{"membership":null,"join_authorised_via_users_server":"@r:r.example"}`:                      `{"membership":"%s"}`,
+		`{"join_authorised_via_users_server":1,"x":{"join_authorised_via_users_server":"@r:r"}}`:     `{"membership":"%s","x":{"join_authorised_via_users_server":"@r:r"}}`,
+		`{"join\u005fauthorised_via_users_server":"@r:r.example","m\u0065mbership":"ban","z":[ 1 ]}`: `{"membership":"%s","z":[1]}`,
 	} {
 		eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
-			d := inviteDraft(v)
-			d.Content = json.RawMessage(content)
-			if diff := cmp.Diff(want, string(newInvite(t, d, v).Content())); diff != "" {
-				t.Errorf("%s: -want +got\n%s", content, diff)
+			for membership, build := range builders {
+				d := inviteDraft(v)
+				d.Content = json.RawMessage(content)
+				e, err := build(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(fmt.Sprintf(want, membership), string(e.Content())); diff != "" {
+					t.Errorf("%s: -want +got\n%s", content, diff)
+				}
 			}
 		})
 	}
 }
 
-func TestNewInviteRefusals(t *testing.T) {
+// Nothing is signed that is then refused.
+func TestBuildersRefuse(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		edit func(d *fedinvite.Draft, v fedinvite.RoomVersion)
@@ -177,27 +308,43 @@ func TestNewInviteRefusals(t *testing.T) {
 		{"content with a large number", func(d *fedinvite.Draft, _ fedinvite.RoomVersion) {
 			d.Content = json.RawMessage(`{"a":9007199254740992}`)
 		}, fedinvite.ErrBadNumber},
+		{"content nested 128 deep, which makes 129", func(d *fedinvite.Draft, _ fedinvite.RoomVersion) { d.Content = nested(128) }, fedinvite.ErrTooDeep},
+		{"65523 bytes", func(d *fedinvite.Draft, _ fedinvite.RoomVersion) {
+			d.Content = json.RawMessage(`{"reason":"` + strings.Repeat("x", 65522) + `"}`)
+		}, fedinvite.ErrBadJSON},
 		{"content with a float in unsigned", func(d *fedinvite.Draft, _ fedinvite.RoomVersion) {
 			d.Content = json.RawMessage(`{"unsigned":{"a":1.5}}`)
 		}, fedinvite.ErrBadNumber},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
-				d := inviteDraft(v)
-				c.edit(&d, v)
-				e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
-				if !errors.Is(err, c.want) || e != nil {
-					t.Errorf("error %v, want %v", err, c.want)
+				for kind, build := range builders {
+					d := inviteDraft(v)
+					c.edit(&d, v)
+					s := &recordingSigner{Signer: newSigner(t, "a.example")}
+					e, err := build(t.Context(), d, rulesOf(t, v), s)
+					if !errors.Is(err, c.want) || e != nil {
+						t.Errorf("%s: error %v, want %v", kind, err, c.want)
+					}
+					if s.message != nil {
+						t.Errorf("%s: it was signed all the same", kind)
+					}
 				}
 			})
 		})
 	}
 }
 
+// nested returns an object with depth arrays and objects in each other.
+func nested(depth int) json.RawMessage {
+	return json.RawMessage(`{"x":` + strings.Repeat("[", depth-1) + strings.Repeat("]", depth-1) + `}`)
+}
+
 func TestNewInviteTakesDraftsAtTheLimits(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
 		d := inviteDraft(v)
 		d.AuthEvents, d.PrevEvents = draftRefs(10), draftRefs(20)
+		d.Content = nested(127)
 		d.Depth = rulesOf(t, v).MaxDepth
 		if e := newInvite(t, d, v); e.Depth() != d.Depth {
 			t.Errorf("depth %d, want %d", e.Depth(), d.Depth)
@@ -296,9 +443,10 @@ func TestLargestInviteHas65522Bytes(t *testing.T) {
 		if got := len(newInvite(t, draft(65522-base), v).AppendJSON(nil)); got != 65522 {
 			t.Errorf("the test's invite has %d bytes", got)
 		}
-		_, err := fedinvite.NewInvite(t.Context(), draft(65523-base), rulesOf(t, v), newSigner(t, "a.example"))
-		if !errors.Is(err, fedinvite.ErrBadJSON) {
-			t.Errorf("65523 bytes: error %v, want ErrBadJSON", err)
+		s := &recordingSigner{Signer: newSigner(t, "a.example")}
+		_, err := fedinvite.NewInvite(t.Context(), draft(65523-base), rulesOf(t, v), s)
+		if !errors.Is(err, fedinvite.ErrBadJSON) || s.message != nil {
+			t.Errorf("65523 bytes: error %v, want ErrBadJSON; signed %v", err, s.message != nil)
 		}
 	})
 }
@@ -316,6 +464,32 @@ func TestThirdPartyInvitesMayBeSignedByAnotherServer(t *testing.T) {
 		if err := e.Verify(t.Context(), keysOf(t, "a.example"), "a.example"); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// That exception is for invites alone.
+func TestLeavesAreSignedByTheSendersServerAlways(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
+		d := inviteDraft(v)
+		d.Sender = "@carol:c.example"
+		d.Content = json.RawMessage(`{"third_party_invite":{"signed":{"mxid":"@bob:b.example","token":"t"}}}`)
+		s := &recordingSigner{Signer: newSigner(t, "a.example")}
+		_, err := fedinvite.NewLeave(t.Context(), d, rulesOf(t, v), s)
+		var failed *fedinvite.SignatureError
+		if !errors.Is(err, fedinvite.ErrSignature) || !errors.As(err, &failed) || failed.Server != "c.example" {
+			t.Errorf("error %v, want that c.example has to sign", err)
+		}
+		if s.message != nil {
+			t.Error("it was signed all the same")
+		}
+	})
+}
+
+func TestNewInviteAllocatesLittle(t *testing.T) {
+	d, rules, s := inviteDraft(fedinvite.RoomV11), rulesOf(t, fedinvite.RoomV11), newSigner(t, "a.example")
+	allocatesAtMost(t, 14, func() error {
+		_, err := fedinvite.NewInvite(t.Context(), d, rules, s)
+		return err
 	})
 }
 
@@ -361,22 +535,26 @@ func TestMergeReplyAddsTheInvitedServersSignature(t *testing.T) {
 				m["signatures"] = string(members{"b.example": string(own.json())}.json())
 			}),
 		} {
-			got, err := fedinvite.MergeReply(t.Context(), sent, reply.json(), "b.example", keys)
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-				continue
-			}
-			if diff := cmp.Diff(string(want.AppendJSON(nil)), string(got.AppendJSON(nil))); diff != "" {
-				t.Errorf("%s: -want +got\n%s", name, diff)
-			}
-			if err := got.Verify(t.Context(), keys, "b.example"); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			if got.ID() != sent.ID() {
-				t.Errorf("%s: ID %s, want %s", name, got.ID(), sent.ID())
+			for form, reply := range formsOf(reply.json()) {
+				got, err := fedinvite.MergeReply(t.Context(), sent, reply, "b.example", keys)
+				if err != nil {
+					t.Errorf("%s, %s: %v", name, form, err)
+					continue
+				}
+				if diff := cmp.Diff(allOf(want), allOf(got)); diff != "" {
+					t.Errorf("%s, %s: -want +got\n%s", name, form, diff)
+				}
+				if err := got.Verify(t.Context(), keys, "b.example"); err != nil {
+					t.Errorf("%s, %s: %v", name, form, err)
+				}
 			}
 		}
 	})
+}
+
+// formsOf returns the reply as it is and in a form that is not canonical.
+func formsOf(reply []byte) map[string][]byte {
+	return map[string][]byte{"as written": reply, "with a space": append([]byte(" "), reply...)}
 }
 
 func changedReply(t testing.TB, e *fedinvite.Event, edit func(m members)) members {
@@ -455,6 +633,10 @@ func TestMergeReplyRefusals(t *testing.T) {
 		{"a member less", changedReply(t, good, func(m members) { delete(m, "state_key") }).json(), keys, fedinvite.ErrMismatch},
 		{"another hash", changedReply(t, good, func(m members) { m["hashes"] = `{"sha256":"x"}` }).json(), keys, fedinvite.ErrMismatch},
 		{"redacted", good.Redacted().AppendJSON(nil), keys, fedinvite.ErrMismatch},
+		{"a member more, the last", changedReply(t, good, func(m members) { m["zzz"] = "1" }).json(), keys, fedinvite.ErrMismatch},
+		{"a member more, the first", changedReply(t, good, func(m members) { m["aaa"] = "1" }).json(), keys, fedinvite.ErrMismatch},
+		{"the last member less", changedReply(t, good, func(m members) { delete(m, "type") }).json(), keys, fedinvite.ErrMismatch},
+		{"no signatures", changedReply(t, good, func(m members) { delete(m, "signatures") }).json(), keys, fedinvite.ErrSignature},
 		{"duplicates", []byte(`{"a":1,"a":1}`), keys, fedinvite.ErrDuplicateKey},
 		{"the event as it was sent", sent.AppendJSON(nil), keys, fedinvite.ErrSignature},
 		{"signed by another server", replyTo(t, sent, newSigner(t, "z.example")).AppendJSON(nil), keysOf(t, "z.example", "b.example"), fedinvite.ErrSignature},
@@ -464,9 +646,139 @@ func TestMergeReplyRefusals(t *testing.T) {
 		{"keys that cannot be had", good.AppendJSON(nil), outage{}, fedinvite.ErrKeysUnavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := fedinvite.MergeReply(t.Context(), sent, c.reply, "b.example", c.keys)
-			if !errors.Is(err, c.want) || got != nil {
+			for form, reply := range formsOf(c.reply) {
+				got, err := fedinvite.MergeReply(t.Context(), sent, reply, "b.example", c.keys)
+				if !errors.Is(err, c.want) || got != nil {
+					t.Errorf("%s: error %v, want %v", form, err, c.want)
+				}
+			}
+		})
+	}
+}
+
+// "the same event": wherever a byte is changed outside of the signatures, it is another.
+func TestMergeReplyNoticesEveryChange(t *testing.T) {
+	keys := keysOf(t, "b.example")
+	for _, v := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV11} {
+		sent := newInvite(t, inviteDraft(v), v)
+		reply := replyTo(t, sent, newSigner(t, "b.example"))
+		text := reply.AppendJSON(nil)
+		start := bytes.Index(text, reply.Signatures())
+		for i, c := range text {
+			if start <= i && i < start+len(reply.Signatures()) {
+				continue
+			}
+			for _, other := range []byte{c ^ 1, '}', ' '} {
+				if other == c {
+					continue
+				}
+				changed := bytes.Clone(text)
+				changed[i] = other
+				if got, err := fedinvite.MergeReply(t.Context(), sent, changed, "b.example", keys); err == nil || got != nil {
+					t.Errorf("v%s: byte %d changed to %q: merged", v, i, other)
+				}
+			}
+		}
+	}
+}
+
+// Whatever an event held when it was sent, it is merged or refused as if it were read
+// for the first time.
+func TestMergeReplyToEventsOfEveryKind(t *testing.T) {
+	v := fedinvite.RoomV11
+	invite := membersOfJSON(t, newInvite(t, inviteDraft(v), v).AppendJSON(nil))
+	for _, c := range []struct {
+		name   string
+		stored bool // read without limits
+		edit   func(m members)
+		want   error
+	}{
+		{"no signatures", false, func(m members) { delete(m, "signatures") }, nil},
+		{"empty signatures", false, func(m members) { m["signatures"] = "{}" }, nil},
+		{"a large unsigned", false, func(m members) { m["unsigned"] = `{"x":"` + strings.Repeat("x", 70000) + `"}` }, nil},
+		{"99 signatures", false, func(m members) { m["signatures"] = signaturesOf(99) }, nil},
+		{"100 signatures", false, func(m members) { m["signatures"] = signaturesOf(100) }, fedinvite.ErrBadJSON},
+		{"from the store", true, func(members) {}, nil},
+		{"11 auth events, from the store", true, func(m members) { m["auth_events"] = eventRefs(v, 11) }, fedinvite.ErrBadJSON},
+		{"70000 bytes, from the store", true, func(m members) { m["content"] = `{"membership":"invite","x":"` + strings.Repeat("x", 70000) + `"}` }, fedinvite.ErrBadJSON},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := maps.Clone(invite)
+			c.edit(m)
+			parse := fedinvite.ParseEvent
+			if c.stored {
+				parse = fedinvite.ParseStored
+			}
+			sent, err := parse(m.json(), rulesOf(t, v))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, sent := range []*fedinvite.Event{sent, sent.Redacted()} {
+				want := replyTo(t, sent, newSigner(t, "b.example"))
+				_, err := fedinvite.ParseEvent(want.AppendJSON(nil), rulesOf(t, v))
+				for form, reply := range formsOf(want.AppendJSON(nil)) {
+					got, merged := fedinvite.MergeReply(t.Context(), sent, reply, "b.example", keysOf(t, "b.example"))
+					switch {
+					case (merged == nil) != (err == nil) || merged != nil && !errors.Is(merged, fedinvite.ErrBadJSON):
+						t.Errorf("%s: error %v, ParseEvent says %v", form, merged, err)
+					case merged == nil:
+						if diff := cmp.Diff(allOf(want), allOf(got)); diff != "" {
+							t.Errorf("%s: -want +got\n%s", form, diff)
+						}
+					}
+				}
+			}
+			_, err = fedinvite.MergeReply(t.Context(), sent, replyTo(t, sent, newSigner(t, "b.example")).AppendJSON(nil), "b.example", keysOf(t, "b.example"))
+			if !errors.Is(err, c.want) {
 				t.Errorf("error %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+// What stands in the place of signatures may be anything.
+func TestMergeReplyLooksAtWhatIsInThePlaceOfSignatures(t *testing.T) {
+	v := fedinvite.RoomV11
+	sent := newInvite(t, inviteDraft(v), v)
+	text := string(sent.AppendJSON(nil))
+	good := string(replyTo(t, sent, newSigner(t, "b.example")).Signatures())
+	unsigned, err := fedinvite.ParseEvent(changedMembers(t, sent.AppendJSON(nil), func(m members) { delete(m, "signatures") }), rulesOf(t, v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep := func(n int) string { // n open at once, the object of signatures and the event not counted
+		return `{"0":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `,` + good[1:]
+	}
+	in := func(signatures string) string { return strings.Replace(text, string(sent.Signatures()), signatures, 1) }
+	for _, c := range []struct {
+		name  string
+		sent  *fedinvite.Event
+		reply string
+		want  error
+	}{
+		{"an object", sent, in(good), nil},
+		{"spaces", sent, in(" " + good + "\n"), nil},
+		{"keys out of order", sent, in(strings.TrimSuffix(good, "}") + `,"0":{}}`), nil},
+		{"nested 128 deep", sent, in(deep(126)), nil},
+		{"nested 129 deep", sent, in(deep(127)), fedinvite.ErrTooDeep},
+		{"duplicate keys", sent, in(`{"b.example":{},` + good[1:]), fedinvite.ErrDuplicateKey},
+		{"a float", sent, in(`{"0":1.5,` + good[1:]), fedinvite.ErrBadNumber},
+		{"a number", sent, in(`1`), fedinvite.ErrSignature},
+		{"a string", sent, in(`"{}"`), fedinvite.ErrSignature},
+		{"nothing", sent, in(``), fedinvite.ErrNotJSON},
+		{"two objects", sent, in(`{}` + good), fedinvite.ErrNotJSON},
+		{"an object and a member", sent, in(good + `,"skewed":1`), fedinvite.ErrMismatch},
+		{"an object and the same member again", sent, in(good + `,"sender":"@alice:a.example"`), fedinvite.ErrDuplicateKey},
+		{"the end of the event", sent, in(`{}}`), fedinvite.ErrNotJSON},
+		{"the event without the beginning of its end", sent, text[:len(text)-1], fedinvite.ErrNotJSON},
+		{"an object before an event without signatures", unsigned, good + string(unsigned.AppendJSON(nil)), fedinvite.ErrNotJSON},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for form, reply := range formsOf([]byte(c.reply)) {
+				got, err := fedinvite.MergeReply(t.Context(), c.sent, reply, "b.example", keysOf(t, "b.example"))
+				if !errors.Is(err, c.want) || (got == nil) != (c.want != nil) {
+					t.Errorf("%s: error %v, want %v", form, err, c.want)
+				}
 			}
 		})
 	}

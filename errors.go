@@ -147,6 +147,9 @@ func Refuse(code Code, message string) *Error {
 }
 
 func (e *Error) Error() string {
+	if e == nil {
+		return "nil *Error" // in an error that is not nil, a hook's mistake
+	}
 	s := string(e.Code)
 	if e.Message != "" {
 		s += ": " + e.Message
@@ -157,7 +160,12 @@ func (e *Error) Error() string {
 	return s
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // HTTPStatus returns Status, or the usual one of Code if Status is not a valid
 // error status: 429 for M_LIMIT_EXCEEDED, else 403.
@@ -250,10 +258,9 @@ var wireTable = []struct {
 //	ErrNotJSON                                        400 M_NOT_JSON
 //	ErrBadJSON                                        400 M_BAD_JSON
 //
-// An [*Error] in
-// err's tree counts as it is, the sentinels of this package by their table, unless
-// a hook of [Config] returned them; all else is 500 M_UNKNOWN without any inner
-// text. The result wraps err.
+// An [*Error] in err's tree counts as it is, the sentinels of this package by their
+// table, unless a hook of [Config] returned them; all else is 500 M_UNKNOWN without
+// any inner text. The result wraps err.
 func WireError(err error) *Error {
 	if err == nil {
 		return nil

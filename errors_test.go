@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +40,7 @@ func TestWireErrorTable(t *testing.T) {
 		{fedinvite.ErrRoomVersion, told{400, "M_INCOMPATIBLE_ROOM_VERSION"}},
 		{fedinvite.ErrMismatch, told{400, "M_INVALID_PARAM"}},
 		{fedinvite.ErrNotInvite, told{400, "M_INVALID_PARAM"}},
+		{fedinvite.ErrNotLeave, told{400, "M_INVALID_PARAM"}},
 		{fedinvite.ErrOrigin, told{400, "M_INVALID_PARAM"}},
 		{fedinvite.ErrNotLocal, told{400, "M_INVALID_PARAM"}},
 		{fedinvite.ErrSignature, told{400, "M_INVALID_PARAM"}},
@@ -47,6 +51,7 @@ func TestWireErrorTable(t *testing.T) {
 		{fedinvite.ErrStateSignature, told{400, "M_INVALID_PARAM"}},
 		{fedinvite.ErrStateLimit, told{400, "M_INVALID_PARAM"}},
 		{fedinvite.ErrServerDenied, told{403, "M_FORBIDDEN"}},
+		{fedinvite.ErrForbidden, told{403, "M_FORBIDDEN"}},
 		{fedinvite.ErrKeysUnavailable, told{503, "M_UNKNOWN"}},
 		// Anything else.
 		{fedinvite.ErrUnknownKey, told{500, "M_UNKNOWN"}},
@@ -69,6 +74,76 @@ func TestWireErrorTable(t *testing.T) {
 			}
 		}
 	}
+}
+
+// sentinels are the errors that the comment of WireError names.
+var sentinels = map[string]error{
+	"ErrUnauthorized": fedinvite.ErrUnauthorized, "ErrKeysUnavailable": fedinvite.ErrKeysUnavailable, "ErrTooLarge": fedinvite.ErrTooLarge,
+	"ErrRoomVersion": fedinvite.ErrRoomVersion, "ErrMismatch": fedinvite.ErrMismatch, "ErrNotInvite": fedinvite.ErrNotInvite,
+	"ErrNotLeave": fedinvite.ErrNotLeave, "ErrOrigin": fedinvite.ErrOrigin, "ErrNotLocal": fedinvite.ErrNotLocal,
+	"ErrSignature": fedinvite.ErrSignature, "ErrAuthorisingServer": fedinvite.ErrAuthorisingServer,
+	"ErrServerDenied": fedinvite.ErrServerDenied, "ErrForbidden": fedinvite.ErrForbidden, "ErrMissing": fedinvite.ErrMissing,
+	"ErrNotJSON": fedinvite.ErrNotJSON, "ErrBadJSON": fedinvite.ErrBadJSON, "ErrStateMissing": fedinvite.ErrStateMissing,
+	"ErrStateStripped": fedinvite.ErrStateStripped, "ErrStateRoom": fedinvite.ErrStateRoom,
+	"ErrStateSignature": fedinvite.ErrStateSignature, "ErrStateLimit": fedinvite.ErrStateLimit,
+}
+
+// The table in the comment of WireError says what WireError does, and the one in the
+// source has no rows that it lacks.
+func TestWireErrorDoesWhatItsCommentSays(t *testing.T) {
+	_, files := rootFiles(t)
+	var names, rows []string // of the comment and of the source
+	for _, decl := range files["errors.go"].Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			if d.Name.Name == "WireError" {
+				names = checkWireComment(t, d.Doc.Text())
+			}
+		case *ast.GenDecl:
+			if v, ok := d.Specs[0].(*ast.ValueSpec); ok && v.Names[0].Name == "wireTable" {
+				for _, row := range v.Values[0].(*ast.CompositeLit).Elts {
+					rows = append(rows, row.(*ast.CompositeLit).Elts[0].(*ast.Ident).Name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(rows)
+	if diff := cmp.Diff(rows, names); diff != "" {
+		t.Errorf("-table +comment\n%s", diff)
+	}
+}
+
+// checkWireComment compares each row of the comment with WireError and returns the names.
+func checkWireComment(t *testing.T, comment string) (all []string) {
+	t.Helper()
+	var names []string
+	for line := range strings.Lines(comment) {
+		if !strings.HasPrefix(line, "\t") {
+			continue
+		}
+		for _, word := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(", \t\n", r) }) {
+			switch {
+			case word == "ErrState…":
+				for _, name := range slices.Sorted(maps.Keys(sentinels)) {
+					if strings.HasPrefix(name, "ErrState") && !slices.Contains(names, name) {
+						names = append(names, name)
+					}
+				}
+			case strings.HasPrefix(word, "Err"):
+				names = append(names, word)
+			case strings.HasPrefix(word, "M_"):
+				for _, name := range names {
+					got := fedinvite.WireError(fmt.Errorf("x: %w", sentinels[name]))
+					if told := fmt.Sprint(got.Status, " ", got.Code); !strings.Contains(line, told) {
+						t.Errorf("%s: %s, the comment says %s", name, told, line)
+					}
+				}
+				all, names = append(all, names...), nil
+			}
+		}
+	}
+	return all
 }
 
 func TestWireErrorOfNilIsNil(t *testing.T) {
@@ -246,8 +321,8 @@ func TestWhichErrorIsWhich(t *testing.T) {
 	}
 	all := append([]error{
 		fedinvite.ErrNotJSON, fedinvite.ErrBadJSON, fedinvite.ErrMissing, fedinvite.ErrTooLarge, fedinvite.ErrRoomVersion,
-		fedinvite.ErrUnauthorized, fedinvite.ErrMismatch, fedinvite.ErrNotInvite, fedinvite.ErrOrigin, fedinvite.ErrNotLocal,
-		fedinvite.ErrServerDenied, fedinvite.ErrAuthorisingServer, fedinvite.ErrSignature, fedinvite.ErrUnknownKey,
+		fedinvite.ErrUnauthorized, fedinvite.ErrMismatch, fedinvite.ErrNotInvite, fedinvite.ErrNotLeave, fedinvite.ErrOrigin,
+		fedinvite.ErrNotLocal, fedinvite.ErrServerDenied, fedinvite.ErrForbidden, fedinvite.ErrAuthorisingServer, fedinvite.ErrSignature, fedinvite.ErrUnknownKey,
 		fedinvite.ErrKeysUnavailable, fedinvite.ErrBadKey, fedinvite.ErrStateMissing, fedinvite.ErrStateStripped,
 		fedinvite.ErrStateRoom, fedinvite.ErrStateSignature, fedinvite.ErrStateLimit,
 	}, badJSON...)

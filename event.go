@@ -29,7 +29,7 @@ const (
 // An Event is a PDU: a signed event of a room, as servers exchange it
 // (server-server API, "PDUs"). It is immutable and safe for concurrent use; what
 // accessors return may be kept and changed. Make one with [ParseEvent],
-// [ParseStored] or [NewInvite].
+// [ParseStored], [NewInvite] or [NewLeave].
 type Event struct {
 	rules Rules
 	json  string // canonical, whole
@@ -48,6 +48,7 @@ type Event struct {
 
 	referenceHash, contentHash [32]byte
 	hashOK                     bool
+	strict                     bool // it keeps the limits of ParseEvent
 }
 
 // ID returns the event ID: event_id in room versions 1–2, else computed from the
@@ -81,8 +82,9 @@ func (e *Event) Membership() string {
 func (e *Event) Content() json.RawMessage { return json.RawMessage(e.content) }
 
 // ContentJSON returns the member of the content that path leads to, key by key, in
-// canonical form, or "" if there is none. ContentJSON("users", "@a:a.example") of an
-// m.room.power_levels event may be "100". It copies nothing.
+// canonical form, or "" if there is none; without a path the whole content. The keys
+// are as they are, not as JSON escapes them. ContentJSON("users", "@a:a.example") of
+// an m.room.power_levels event may be "100". It copies nothing.
 func (e *Event) ContentJSON(path ...string) string {
 	value := e.content
 	for _, key := range path {
@@ -91,7 +93,7 @@ func (e *Event) ContentJSON(path ...string) string {
 	return value
 }
 
-// Ref returns what other events refer to the event by.
+// Ref returns what other events refer to the event by, in auth_events and prev_events.
 func (e *Event) Ref() EventRef {
 	return EventRef{ID: e.id, SHA256: bytes.Clone(e.referenceHash[:])}
 }
@@ -134,7 +136,8 @@ func (e *Event) ReferenceHash() [32]byte { return e.referenceHash }
 // ContentHash returns the SHA-256 of the event without unsigned, signatures and
 // hashes, as computed from the event; [Event.HashOK] says whether the event names
 // the same. Like today's servers it leaves out top-level age_ts, outlier and
-// destinations too, for which therefore nobody vouches (server-server API, "Calculating the content hash for an event").
+// destinations too, for which therefore nobody vouches (server-server API,
+// "Calculating the content hash for an event").
 func (e *Event) ContentHash() [32]byte { return e.contentHash }
 
 // Rules returns the rules by which the event was parsed.
@@ -184,6 +187,20 @@ func (e *Event) withoutUnsigned() *Event {
 	return &r
 }
 
+func (e *Event) sizeWithoutUnsigned() int {
+	if e.unsigned == "" {
+		return len(e.json)
+	}
+	return len(e.json) - len(`,"unsigned":`) - len(e.unsigned)
+}
+
+func (e *Event) appendWithoutUnsigned(dst []byte) []byte {
+	if e.unsigned == "" {
+		return append(dst, e.json...)
+	}
+	return appendSet(dst, e.json, "unsigned", "")
+}
+
 // WithSignature returns a copy that carries a signature by s; the event itself
 // does not change. Signatures do not change the event ID. The errors are those of
 // s, and [ErrIdentifier] if its name or key ID is malformed.
@@ -199,10 +216,14 @@ func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
 }
 
 // WithForeignSignature returns a copy that carries a signature by somebody else, such
-// as a policy server, once it has been verified with key. It takes the place of a
-// signature of the same server and key ID. Errors wrap [ErrIdentifier] if server or
-// id is malformed, or [ErrSignature].
+// as a policy server, once it has been verified with key; whether the key is valid at
+// the time is for the caller to say. It takes the place of a signature of the same
+// server and key ID. The error wraps [ErrIdentifier] if server or id is malformed, or
+// is a [*SignatureError].
 func (e *Event) WithForeignSignature(server ServerName, id KeyID, key VerifyKey, signature []byte) (*Event, error) {
+	if len(e.signed) == 0 {
+		return nil, errors.New("signing the zero Event")
+	}
 	if _, err := ParseServerName(string(server)); err != nil {
 		return nil, err
 	}
@@ -219,14 +240,19 @@ func (e *Event) WithForeignSignature(server ServerName, id KeyID, key VerifyKey,
 // event is spliced, not written anew: it is the same but for them.
 func (e *Event) withSignatures(signatures string) *Event {
 	r := *e
-	if e.signatures == "" {
-		r.json = with(e.json, "signatures", signatures)
-		r.signaturesAt = indexOf(r.json, "signatures")
-	} else {
-		r.json = e.json[:e.signaturesAt] + signatures + e.json[e.signaturesAt+len(e.signatures):]
-	}
-	r.signatures = r.json[r.signaturesAt:][:len(signatures)]
+	r.setSignatures(signatures)
 	return &r
+}
+
+// setSignatures is withSignatures for an event that nobody else has seen yet.
+func (e *Event) setSignatures(signatures string) {
+	if e.signatures == "" {
+		e.json = with(e.json, "signatures", signatures)
+		e.signaturesAt = indexOf(e.json, "signatures")
+	} else {
+		e.json = e.json[:e.signaturesAt] + signatures + e.json[e.signaturesAt+len(e.signatures):]
+	}
+	e.signatures = e.json[e.signaturesAt:][:len(signatures)]
 }
 
 // RequiredSigners returns the servers that must have signed the event, without
@@ -382,6 +408,21 @@ func (s *scratch) free() {
 	}
 }
 
+// read brings raw into canonical form and finds its members, none if it is no object.
+func (s *scratch) read(raw []byte, n numberRules) (string, error) {
+	var found bool
+	if s.members, found = canonicalMembers(s.members[:0], raw); found {
+		return string(raw), nil
+	}
+	var err error
+	if s.canonical, err = appendCanonical(s.canonical[:0], raw, n); err != nil {
+		return "", err
+	}
+	text := string(s.canonical)
+	s.members = slices.AppendSeq(s.members[:0], membersOf(text))
+	return text, nil
+}
+
 // appendHashed appends what the content hash covers.
 func appendHashed(dst []byte, text string, members []pair) []byte {
 	c := copier{dst: append(dst, '{'), text: text}
@@ -405,7 +446,7 @@ func contentHash(text string) [32]byte {
 // "Adding hashes and signatures to outgoing events"). It does not ask for a full
 // event; the specification's own examples are none. The content hash replaces
 // hashes.sha256; other signatures stay. Nothing is checked but the JSON: what an
-// author sends should come from [NewInvite].
+// author sends should come from [NewInvite] or [NewLeave].
 //
 // The errors are those of the signer, of the canonical form in the room version,
 // [ErrBadJSON] if raw is no object, and [ErrRoomVersion].
@@ -413,21 +454,27 @@ func SignEventJSON(ctx context.Context, raw []byte, rules Rules, s Signer) ([]by
 	if err := rules.check(); err != nil {
 		return nil, err
 	}
-	text, err := canonicalObject(raw, rules.numbers())
+	sc := scratches.Get().(*scratch)
+	defer sc.free()
+	text, err := sc.read(raw, rules.numbers())
 	if err != nil {
 		return nil, err
 	}
-	hash := contentHash(text)
-	hashes := with(get(text, "hashes"), "sha256", `"`+encodeBase64(hash[:])+`"`)
-	text = with(text, "hashes", hashes)
+	if !isObject(text) {
+		return nil, fmt.Errorf("%w: not an object", ErrBadJSON)
+	}
+	sc.work = appendHashed(sc.work[:0], text, sc.members)
+	hash := sha256.Sum256(sc.work)
+	text = with(text, "hashes", with(get(text, "hashes"), "sha256", `"`+encodeBase64(hash[:])+`"`))
+	sc.members = slices.AppendSeq(sc.members[:0], membersOf(text))
 	eventType, _ := unquote(get(text, "type"))
-	message := appendRedacted(nil, text, slices.Collect(membersOf(text)), eventType, &rules)
-	signature, err := sign(ctx, s, message)
+	sc.work = appendRedacted(sc.work[:0], text, sc.members, eventType, &rules)
+	signature, err := sign(ctx, s, sc.work)
 	if err != nil {
 		return nil, err
 	}
 	signatures := mergeSignature(get(text, "signatures"), s.ServerName(), s.KeyID(), signature)
-	return []byte(with(text, "signatures", signatures)), nil
+	return appendSet(make([]byte, 0, len(text)+len(`"signatures":,`)+len(signatures)), text, "signatures", signatures), nil
 }
 
 // numbers says which numbers events of the version may hold.

@@ -103,7 +103,7 @@ func FuzzParseEvent(f *testing.F) {
 	})
 }
 
-func mustParse(t *testing.T, raw []byte, rules fedinvite.Rules) *fedinvite.Event {
+func mustParse(t testing.TB, raw []byte, rules fedinvite.Rules) *fedinvite.Event {
 	t.Helper()
 	e, err := fedinvite.ParseEvent(raw, rules)
 	if err != nil {
@@ -229,4 +229,93 @@ func checkSignatures(t *testing.T, object []byte, server string, public []byte) 
 	if verified == 0 {
 		t.Fatalf("verified without a signature: %s", object)
 	}
+}
+
+// FuzzMergeReply gives every reply twice, once in a form that cannot be canonical: the
+// way by which it is read must not show.
+func FuzzMergeReply(f *testing.F) {
+	versions := []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV11}
+	keys := keysOf(f, "a.example", "b.example")
+	var all []*fedinvite.Event
+	for _, v := range versions {
+		sent := newInvite(f, inviteDraft(v), v)
+		reply := replyTo(f, sent, newSigner(f, "b.example")).AppendJSON(nil)
+		unsigned := mustParse(f, changedMembers(f, reply, func(m members) { delete(m, "signatures") }), rulesOf(f, v))
+		annotated := mustParse(f, changedMembers(f, reply, func(m members) { m["unsigned"] = `{"age":1.5}` }), rulesOf(f, v))
+		all = append(all, sent, unsigned, annotated)
+		for i := range all {
+			f.Add(reply, uint8(i))
+			f.Add(all[i].AppendJSON(nil), uint8(i))
+			f.Add(changedMembers(f, reply, func(m members) { m["unsigned"] = "{}" }), uint8(i))
+		}
+	}
+	f.Fuzz(func(t *testing.T, reply []byte, kind uint8) {
+		sent := all[int(kind)%len(all)]
+		before := string(sent.AppendJSON(nil))
+		got, err := fedinvite.MergeReply(t.Context(), sent, reply, "b.example", keys)
+		other, otherErr := fedinvite.MergeReply(t.Context(), sent, append([]byte(" "), reply...), "b.example", keys)
+		if (err == nil) != (otherErr == nil) {
+			t.Fatalf("errors %v and %v", err, otherErr)
+		}
+		for _, sentinel := range []error{fedinvite.ErrNotJSON, fedinvite.ErrBadJSON, fedinvite.ErrMismatch, fedinvite.ErrSignature} {
+			if errors.Is(err, sentinel) != errors.Is(otherErr, sentinel) {
+				t.Fatalf("errors %v and %v", err, otherErr)
+			}
+		}
+		if string(sent.AppendJSON(nil)) != before {
+			t.Fatal("the event that was sent changed")
+		}
+		if err != nil {
+			return
+		}
+		sameEvent(t, "merged", sent, got)
+		text := got.AppendJSON(nil)
+		if !bytes.Equal(other.AppendJSON(nil), text) || !bytes.Equal(mustParse(t, text, sent.Rules()).AppendJSON(nil), text) {
+			t.Fatalf("merged to %s and %s", text, other.AppendJSON(nil))
+		}
+		if err := fedinvite.VerifyJSON(t.Context(), got.Redacted().AppendJSON(nil), "b.example", keys, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzNewInvite compares what is built from any content with what the long way gives:
+// write the event, sign it, parse it.
+func FuzzNewInvite(f *testing.F) {
+	for _, content := range []string{``, `{}`, `{"membership":"x","a":[{"b":null}]}`, `{"z":1,"a":-0}`, `{"join_authorised_via_users_server":"x","\u006dembership":{}}`, `{"m":1e3}`, `null`} {
+		f.Add([]byte(content), "@bob:b.example", false)
+		f.Add([]byte(content), `@b"\é:b.example`, true)
+	}
+	signer := newSigner(f, "a.example")
+	f.Fuzz(func(t *testing.T, content []byte, invitee string, early bool) {
+		v := fedinvite.RoomV11
+		if early {
+			v = fedinvite.RoomV1
+		}
+		d := inviteDraft(v)
+		d.Content, d.Invitee = content, invitee
+		e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), signer)
+		if err != nil {
+			if errors.Is(err, fedinvite.ErrBadJSON) == errors.Is(err, fedinvite.ErrNotJSON) {
+				t.Fatalf("error %v is neither or both of ErrBadJSON and ErrNotJSON", err)
+			}
+			return
+		}
+		text := e.AppendJSON(nil)
+		if _, err := fedinvite.CanonicalJSON(text); err != nil || len(text) > 65522 {
+			t.Fatalf("%d bytes, %v", len(text), err)
+		}
+		raw, err := fedinvite.SignEventJSON(t.Context(), changedMembers(t, text, func(m members) {
+			delete(m, "hashes")
+			delete(m, "signatures")
+		}), rulesOf(t, v), signer)
+		if err != nil || !bytes.Equal(raw, text) {
+			t.Fatalf("%s, signed the long way %s (%v)", text, raw, err)
+		}
+		again := mustParse(t, raw, rulesOf(t, v))
+		sameEvent(t, "parsed", e, again)
+		if again.ContentHash() != e.ContentHash() || !again.HashOK() || !e.HashOK() || again.Membership() != "invite" {
+			t.Fatal("another content")
+		}
+	})
 }

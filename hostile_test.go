@@ -64,17 +64,26 @@ func TestMergeReplyTakesTenSignaturesAtMost(t *testing.T) {
 // An event that nobody would take must not go into the room.
 func TestMergeReplyKeepsTheLimitsOfAnEvent(t *testing.T) {
 	r := newRoom(t, fedinvite.RoomV11)
-	fill := func(n int) *fedinvite.Event {
-		return r.parse(t, r.signedInvite(t, set(strings.Repeat("x", n), "content", "reason")))
+	fill := func(n int, edits ...edit) *fedinvite.Event {
+		return r.parse(t, r.signedInvite(t, append(edits, set(strings.Repeat("x", n), "content", "reason"))...))
 	}
 	grow := 65_536 - len(fill(0).AppendJSON(nil))
 	reply, _ := replyOf(t, fill(0), 1)
 	signature := len(reply) - len(fill(0).AppendJSON(nil))
-	for over, want := range map[int]error{0: nil, 1: fedinvite.ErrBadJSON} {
-		sent := fill(grow - signature + over)
-		reply, keys := replyOf(t, sent, 1)
-		if _, err := fedinvite.MergeReply(t.Context(), sent, reply, serverB, keys); !errors.Is(err, want) {
-			t.Errorf("%d bytes over: %v, want %v", over, err, want)
+	for name, unsigned := range map[string]edit{
+		"no unsigned":              drop("unsigned"),
+		"unsigned does not count":  set(object{"age": 1}, "unsigned"),
+		"nor does unsigned null":   set(nil, "unsigned"),
+		"nor one that is a string": set("x", "unsigned"),
+	} {
+		for over, want := range map[int]error{0: nil, 1: fedinvite.ErrBadJSON} {
+			stored := fill(grow-signature+over, unsigned)
+			for _, sent := range []*fedinvite.Event{stored, parsed(t, stored.AppendJSON(nil), fedinvite.RoomV11)} {
+				reply, keys := replyOf(t, sent, 1)
+				if _, err := fedinvite.MergeReply(t.Context(), sent, reply, serverB, keys); !errors.Is(err, want) {
+					t.Errorf("%s, %d bytes over: %v, want %v", name, over, err, want)
+				}
+			}
 		}
 	}
 }
@@ -157,6 +166,17 @@ func TestWireErrorOfAnOutageHidesItsRefusal(t *testing.T) {
 func TestZeroValues(t *testing.T) {
 	if _, err := new(fedinvite.Event).WithSignature(t.Context(), newSigner(t, serverB)); err == nil {
 		t.Error("the zero Event was signed")
+	}
+	signer := newSigner(t, serverB)
+	signature, err := signer.Sign(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := new(fedinvite.Event).WithForeignSignature(serverB, signer.KeyID(), fedinvite.VerifyKey{Public: signer.Public()}, signature); err == nil {
+		t.Error("the zero Event was signed by another")
+	}
+	if got := new(fedinvite.Event).ContentJSON("a"); got != "" {
+		t.Errorf("the zero Event has content %s", got)
 	}
 	if err := new(fedinvite.Event).Verify(t.Context(), fedinvite.KeyMap{}); err == nil {
 		t.Error("the zero Event was verified")

@@ -464,3 +464,51 @@ func TestHTTPOnTheWire(t *testing.T) {
 		}
 	})
 }
+
+// "a human-readable error … errcode … retry_after_ms", as endpoints beside the Receiver
+// answer.
+func TestWriteError(t *testing.T) {
+	refuse := func(code fedinvite.Code, after time.Duration) error {
+		e := fedinvite.Refuse(code, "not now")
+		e.RetryAfter = after
+		return fmt.Errorf("handler: %w", e)
+	}
+	for _, c := range []struct {
+		name   string
+		err    error
+		status int
+		body   string
+		after  []string // Retry-After
+	}{
+		{"a sentinel", fmt.Errorf("x: %w", fedinvite.ErrForbidden), 403, `{"errcode":"M_FORBIDDEN","error":"not allowed in the room"}`, nil},
+		{"what is not for peers", errors.New("secret"), 500, `{"errcode":"M_UNKNOWN","error":"internal error"}`, nil},
+		{"a refusal", refuse(fedinvite.CodeInviteBlocked, 0), 403, `{"errcode":"M_INVITE_BLOCKED","error":"not now"}`, nil},
+		{"a status of its own", &fedinvite.Error{Code: fedinvite.CodeNotFound, Status: 404, Message: "no"}, 404, `{"errcode":"M_NOT_FOUND","error":"no"}`, nil},
+		{"a time to wait", refuse(fedinvite.CodeLimitExceeded, 3*time.Second), 429, `{"errcode":"M_LIMIT_EXCEEDED","error":"not now","retry_after_ms":3000}`, []string{"3"}},
+		{"a part of a second", refuse(fedinvite.CodeLimitExceeded, 1), 429, `{"errcode":"M_LIMIT_EXCEEDED","error":"not now","retry_after_ms":1}`, []string{"1"}},
+		{"a second and a part", refuse(fedinvite.CodeLimitExceeded, time.Second+1), 429, `{"errcode":"M_LIMIT_EXCEEDED","error":"not now","retry_after_ms":1001}`, []string{"2"}},
+		{"no time to wait", refuse(fedinvite.CodeLimitExceeded, 0), 429, `{"errcode":"M_LIMIT_EXCEEDED","error":"not now"}`, nil},
+		{"a time that is over", refuse(fedinvite.CodeLimitExceeded, -time.Second), 429, `{"errcode":"M_LIMIT_EXCEEDED","error":"not now"}`, nil},
+		{"a time without a limit", refuse(fedinvite.CodeForbidden, time.Second), 403, `{"errcode":"M_FORBIDDEN","error":"not now"}`, nil},
+		{"no error", nil, 500, `{"errcode":"M_UNKNOWN","error":"internal error"}`, nil},
+		{"a nil *Error in an error that is not nil", fmt.Errorf("x: %w", (*fedinvite.Error)(nil)), 500, `{"errcode":"M_UNKNOWN","error":"internal error"}`, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			fedinvite.WriteError(w, c.err)
+			want := http.Header{"Content-Type": {"application/json"}, "Content-Length": {fmt.Sprint(len(c.body))}}
+			if c.after != nil {
+				want["Retry-After"] = c.after
+			}
+			if diff := cmp.Diff(want, w.Header()); diff != "" {
+				t.Errorf("header: -want +got\n%s", diff)
+			}
+			if w.Code != c.status {
+				t.Errorf("status %d, want %d", w.Code, c.status)
+			}
+			if diff := cmp.Diff(c.body, w.Body.String()); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}

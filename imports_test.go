@@ -56,7 +56,7 @@ func rootFiles(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		if files[name], err = parser.ParseFile(set, name, nil, parser.SkipObjectResolution); err != nil {
+		if files[name], err = parser.ParseFile(set, name, nil, parser.SkipObjectResolution|parser.ParseComments); err != nil {
 			t.Fatal(err)
 		}
 	}

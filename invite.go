@@ -7,8 +7,11 @@
 //
 // The package is pure: it has no network, no clock, no randomness, no storage and
 // no logs. Keys come from a [KeySource], signatures from a [Signer], and invites go
-// to a [Handler]. Packages beside it bring the rest: xmatrix authenticates
-// requests, keyring finds other servers' keys, fedclient sends.
+// to a [Handler]. Packages beside it bring the rest: xmatrix authenticates requests,
+// keyring finds other servers' keys, eventauth says what a room's rules allow, policy
+// has ready-made policies, leave and thirdparty are about how invites end without a join
+// and how they begin at an e-mail address; fedclient sends all this, fedserver answers
+// it.
 //
 // # An invite on its way
 //
@@ -31,6 +34,9 @@
 // ([MergeReply]), and only then sends the event into the room. An older form of
 // the endpoint, v1, has the bare event as its body and [200, {"event":{…}}] as its
 // answer; it serves room versions 1 and 2 only.
+//
+// The invite ends when its user joins, or with an event whose membership is "leave"
+// ([NewLeave]): of the user, who declines, or of the inviter, who takes it back.
 //
 // # Three ways in
 //

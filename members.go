@@ -184,6 +184,14 @@ func quote(s string) string {
 	return string(quoted)
 }
 
+// appendQuoted appends what quote returns.
+func appendQuoted(dst []byte, s string) []byte {
+	if isPlain(s) {
+		return append(append(append(dst, '"'), s...), '"')
+	}
+	return append(dst, quote(s)...)
+}
+
 // isPlain reports whether s is ASCII that needs no escapes.
 func isPlain(s string) bool {
 	for i := range len(s) {
@@ -232,10 +240,10 @@ func unhex(c byte) byte {
 }
 
 // appendSet appends the canonical object text with key set to the canonical
-// value, or without key if value is "". What is no object counts as an empty one.
-func appendSet(dst []byte, text, key, value string) []byte {
+// value, or without key if value is empty. What is no object counts as an empty one.
+func appendSet[T string | []byte](dst []byte, text, key string, value T) []byte {
 	dst = append(dst, '{')
-	done := value == ""
+	done := len(value) == 0
 	for m := range membersOf(text) {
 		old := m.name(text)
 		if !done && old >= key {
@@ -252,13 +260,8 @@ func appendSet(dst []byte, text, key, value string) []byte {
 	return append(dst, '}')
 }
 
-func appendMember(dst []byte, key, value string) []byte {
-	dst = appendComma(dst)
-	if isPlain(key) {
-		dst = append(append(append(dst, '"'), key...), '"')
-	} else {
-		dst = append(dst, quote(key)...)
-	}
+func appendMember[T string | []byte](dst []byte, key string, value T) []byte {
+	dst = appendQuoted(appendComma(dst), key)
 	return append(append(dst, ':'), value...)
 }
 

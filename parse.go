@@ -3,7 +3,6 @@ package fedinvite
 import (
 	"bytes"
 	"crypto/sha256"
-	"slices"
 	"strings"
 )
 
@@ -47,8 +46,18 @@ func parseEvent(raw []byte, rules *Rules, from provenance) (*Event, error) {
 	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
-	p := parser{Event: &Event{rules: *rules}, strict: from == fromNetwork}
+	p := parser{Event: &Event{rules: *rules, strict: from == fromNetwork}}
 	if err := p.read(raw, s); err != nil {
+		return nil, err
+	}
+	return p.parse(s)
+}
+
+// parseBuilt is [ParseEvent] for the text of an event that we have just hashed. text may
+// be in s.
+func parseBuilt(text []byte, hash *[32]byte, rules *Rules, s *scratch) (*Event, error) {
+	p := parser{Event: &Event{rules: *rules, strict: true, contentHash: *hash, hashOK: true}}
+	if err := p.read(text, s); err != nil {
 		return nil, err
 	}
 	return p.parse(s)
@@ -57,31 +66,19 @@ func parseEvent(raw []byte, rules *Rules, from provenance) (*Event, error) {
 // A parser fills in one Event. Its methods keep the first error.
 type parser struct {
 	*Event
-	strict bool
-	err    error
+	err error
 
 	// Raw members; sha256 is the one of hashes.
 	hashes, sha256, eventID, roomID, eventType, sender, stateKey, depth, ts string
 }
 
-// read brings raw into canonical form and finds its members.
-func (p *parser) read(raw []byte, s *scratch) error {
-	var found bool
-	if s.members, found = canonicalMembers(s.members[:0], raw); found {
-		p.json = string(raw)
-		return nil
-	}
+func (p *parser) read(raw []byte, s *scratch) (err error) {
 	numbers := legacyNumbers
 	if p.strict {
 		numbers = p.rules.numbers()
 	}
-	var err error
-	if s.canonical, err = appendCanonical(s.canonical[:0], raw, numbers); err != nil {
-		return err
-	}
-	p.json = string(s.canonical)
-	s.members = slices.AppendSeq(s.members[:0], membersOf(p.json))
-	return nil
+	p.json, err = s.read(raw, numbers)
+	return err
 }
 
 // parse checks the members and works out what follows from them.
@@ -96,8 +93,11 @@ func (p *parser) parse(s *scratch) (*Event, error) {
 			size -= m.end - m.start + 1
 		}
 	}
-	if p.strict && size > maxEventSize {
-		return nil, detailf(ErrBadJSON, "event of %d bytes, more than %d", size, maxEventSize)
+	if p.strict {
+		p.err = checkSizes(size, p.signatures)
+	}
+	if p.err != nil {
+		return nil, p.err
 	}
 	p.fields()
 	if p.err != nil {
@@ -178,8 +178,8 @@ func (p *parser) fields() {
 	if p.sha256 = get(p.hashes, "sha256"); p.sha256 == "" || p.sha256[0] != '"' {
 		p.fail("hashes has no sha256")
 	}
-	if e.signatures != "" {
-		p.countSignatures()
+	if e.signatures != "" && !isObject(e.signatures) {
+		p.fail("signatures is not an object")
 	}
 	if !isArray(e.authEvents) {
 		p.fail("auth_events is not an array")
@@ -204,34 +204,47 @@ func (p *parser) string(name, raw string) string {
 	return s
 }
 
-// countSignatures bounds the entries; what they hold matters only for the servers
-// that are asked about.
-func (p *parser) countSignatures() {
-	if !isObject(p.signatures) {
-		p.fail("signatures is not an object")
-		return
+// checkSizes checks what more signatures can break: the size of the event without
+// unsigned, and the number of entries in signatures. What those hold matters only for
+// the servers that are asked about.
+func checkSizes(size int, signatures string) error {
+	if size > maxEventSize {
+		return detailf(ErrBadJSON, "event of %d bytes, more than %d", size, maxEventSize)
 	}
 	const shortest = len(`"":"",`)
-	if len(p.signatures) <= maxSignatures*shortest {
-		return // no room for more
+	if len(signatures) <= maxSignatures*shortest {
+		return nil // no room for more
 	}
 	count := 0
-	for m := range membersOf(p.signatures) {
-		for range membersOf(m.raw(p.signatures)) {
+	for m := range membersOf(signatures) {
+		for range membersOf(m.raw(signatures)) {
 			count++
 		}
 	}
-	if p.strict && count > maxSignatures {
-		p.fail("%d signatures, more than %d", count, maxSignatures)
+	if count > maxSignatures {
+		return detailf(ErrBadJSON, "%d signatures, more than %d", count, maxSignatures)
 	}
+	return nil
+}
+
+// checkSignatures is [ParseEvent] for a copy that differs from the event that was parsed
+// in its signatures alone.
+func (e *Event) checkSignatures() error {
+	if !e.strict {
+		_, err := ParseEvent([]byte(e.json), e.rules)
+		return err
+	}
+	return checkSizes(e.sizeWithoutUnsigned(), e.signatures)
 }
 
 // identity computes the hashes and settles event ID and room ID.
 func (p *parser) identity(s *scratch) {
 	e := p.Event
-	s.work = appendHashed(s.work[:0], e.json, s.members)
-	e.contentHash = sha256.Sum256(s.work)
-	e.hashOK = hashMatches(p.sha256, &e.contentHash)
+	if !e.hashOK { // else it was hashed a moment ago
+		s.work = appendHashed(s.work[:0], e.json, s.members)
+		e.contentHash = sha256.Sum256(s.work)
+		e.hashOK = hashMatches(p.sha256, &e.contentHash)
+	}
 
 	s.work = appendRedacted(s.work[:0], e.json, s.members, e.eventType, &e.rules)
 	e.signed = bytes.Clone(s.work)

@@ -3,12 +3,15 @@ package fedinvite_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 
 	// README: imports
 	"context"
@@ -56,27 +59,29 @@ func inviteRoutes(signer fedinvite.Signer, store fedinvite.Handler) (http.Handle
 // README: end
 
 // README: send
-// invite sends an invite of the draft's sender and returns the event for the room.
-func invite(ctx context.Context, client *fedclient.Client, ring *keyring.Ring, signer fedinvite.Signer,
-	version fedinvite.RoomVersion, draft fedinvite.Draft, state []*fedinvite.Event) (*fedinvite.Event, error) {
-	rules, err := version.Rules()
-	if err != nil {
-		return nil, err
-	}
-	event, err := fedinvite.NewInvite(ctx, draft, rules, signer)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := client.SendInvite(ctx, fedclient.InviteRequest{
-		Event:     event,
-		RoomState: fedinvite.SelectRoomState(state, 32<<10), // create event, name, …
-		Signer:    signer,
-		Keys:      ring,
+// newInviter returns what invites in the name of our users, into the rooms of a store.
+func newInviter(client *fedclient.Client, ring *keyring.Ring, local keyring.Local, rooms fedclient.Room) (*fedclient.Inviter, error) {
+	return fedclient.NewInviter(fedclient.InviterConfig{
+		Client: client,
+		Keys:   ring,
+		Signer: local.Signer,
+		Room:   rooms, // Snapshot: some state events, the forward extremities, the depth
+		Now:    time.Now,
+	})
+}
+
+// invite has one user invite another and returns the event for the room.
+func invite(ctx context.Context, inviter *fedclient.Inviter, roomID, sender, invitee string) (*fedinvite.Event, error) {
+	invited, err := inviter.Invite(ctx, fedclient.Invitation{
+		RoomID:  roomID,
+		Sender:  sender,
+		Invitee: invitee, // of another server or of ours
+		Content: json.RawMessage(`{"reason":"Tea at five"}`),
 	})
 	if err != nil {
 		return nil, fedclient.ClientError(err) // what the inviting user's client is told
 	}
-	return reply.Event, nil // with the invited server's signature, checked
+	return invited.Event, nil // signed by all who have to: store it and send it to the room
 }
 
 // README: end
@@ -129,6 +134,31 @@ func TestREADME(t *testing.T) {
 	}
 }
 
+// A tearoom is a store with one room, of one user.
+type tearoom struct{ t *testing.T }
+
+func (r tearoom) Snapshot(context.Context, string, []eventauth.StateKey) (*fedclient.Snapshot, error) {
+	parse := func(raw string) *fedinvite.Event {
+		rules := rulesOf(r.t, fedinvite.RoomV11)
+		signed, err := fedinvite.SignEventJSON(r.t.Context(), []byte(raw), rules, newSigner(r.t, "a.example"))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		e, err := fedinvite.ParseEvent(signed, rules)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return e
+	}
+	create := parse(`{"auth_events":[],"content":{"room_version":"11"},"depth":1,"origin_server_ts":1,"prev_events":[],` +
+		`"room_id":"!tea:a.example","sender":"@alice:a.example","state_key":"","type":"m.room.create"}`)
+	join := parse(`{"auth_events":["` + create.ID() + `"],"content":{"membership":"join"},"depth":2,"origin_server_ts":2,` +
+		`"prev_events":["` + create.ID() + `"],"room_id":"!tea:a.example","sender":"@alice:a.example","state_key":"@alice:a.example","type":"m.room.member"}`)
+	return &fedclient.Snapshot{
+		Version: fedinvite.RoomV11, State: eventauth.State{create, join}, Extremities: []fedinvite.EventRef{join.Ref()}, Depth: 2,
+	}, nil
+}
+
 func TestREADMESend(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -146,9 +176,12 @@ func TestREADMESend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	draft := benchDraft()
-	draft.Invitee = "@bob:" + strings.TrimPrefix(server.URL, "https://")
-	_, err = invite(t.Context(), client, ring, newSigner(t, benchInviter), fedinvite.RoomV11, draft, nil)
+	local := keyring.Signers(newSigner(t, "a.example"))
+	inviter, err := newInviter(client, ring, local, tearoom{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = invite(t.Context(), inviter, "!tea:a.example", "@alice:a.example", "@bob:"+strings.TrimPrefix(server.URL, "https://"))
 	var told *fedinvite.Error
 	if !errors.As(err, &told) || told.Code != fedinvite.CodeInviteBlocked {
 		t.Errorf("error %v, want what the client is told", err)

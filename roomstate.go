@@ -1,12 +1,10 @@
 package fedinvite
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // A RoomStatePolicy says how strictly invite_room_state is checked. The
@@ -314,27 +312,32 @@ var roomStateOrder = []string{
 // limit. An entry is the event in canonical form without unsigned. At most 100
 // entries are returned, in this order.
 func SelectRoomState(state []*Event, limit int) []json.RawMessage {
-	ordered := make([]*Event, 0, len(state))
-	for _, e := range state {
-		if e == nil {
-			continue
-		}
-		if _, ok := e.StateKey(); ok && slices.Contains(roomStateOrder, e.Type()) {
-			ordered = append(ordered, e)
+	chosen, size := chooseState(state, limit)
+	entries := make([]json.RawMessage, 0, len(chosen))
+	text := make([]byte, 0, size) // of all entries
+	for _, e := range chosen {
+		start := len(text)
+		text = e.appendWithoutUnsigned(text)
+		entries = append(entries, json.RawMessage(text[start:len(text):len(text)]))
+	}
+	return entries
+}
+
+// chooseState returns what SelectRoomState chooses and how many bytes that has.
+func chooseState(state []*Event, limit int) (chosen []*Event, size int) {
+	chosen = make([]*Event, 0, min(len(state), maxRoomState))
+	for _, eventType := range roomStateOrder {
+		for _, e := range state {
+			if e == nil || e.eventType != eventType || !e.hasStateKey || len(chosen) == maxRoomState {
+				continue
+			}
+			n := e.sizeWithoutUnsigned()
+			if eventType != typeCreate && limit > 0 && size+n > limit {
+				continue
+			}
+			size += n
+			chosen = append(chosen, e)
 		}
 	}
-	slices.SortStableFunc(ordered, func(a, b *Event) int {
-		return cmp.Compare(slices.Index(roomStateOrder, a.Type()), slices.Index(roomStateOrder, b.Type()))
-	})
-	chosen := make([]json.RawMessage, 0, len(ordered))
-	size := 0
-	for _, e := range ordered {
-		text := e.withoutUnsigned().json
-		if e.Type() != typeCreate && limit > 0 && size+len(text) > limit || len(chosen) == maxRoomState {
-			continue
-		}
-		size += len(text)
-		chosen = append(chosen, json.RawMessage(text))
-	}
-	return chosen
+	return chosen, size
 }

@@ -401,6 +401,19 @@ func TestSelectRoomState(t *testing.T) {
 			t.Errorf("%d entries, first %v, want 100 with m.room.create first", len(chosen), chosen[0])
 		}
 	})
+	t.Run("entries may be changed and grown, each on its own", func(t *testing.T) {
+		want, changed := fedinvite.SelectRoomState(state, 0), fedinvite.SelectRoomState(state, 0)
+		for i, entry := range changed {
+			_ = append(entry, '#')
+			if diff := cmp.Diff(texts(want[i:]), texts(changed[i:])); diff != "" {
+				t.Fatalf("-want +got\n%s", diff)
+			}
+			clear(entry)
+		}
+		if diff := cmp.Diff(texts(want), texts(fedinvite.SelectRoomState(state, 0))); diff != "" {
+			t.Errorf("the events changed: -want +got\n%s", diff)
+		}
+	})
 	t.Run("no state", func(t *testing.T) {
 		if got := fedinvite.SelectRoomState(nil, 0); got == nil || len(got) != 0 {
 			t.Errorf("%#v, want an empty list, which is written as []", got)

@@ -89,8 +89,8 @@ const (
 )
 
 // AuthRules is what the authorization rules of a room version depend on, as far
-// as membership is concerned. It is for code that authorises events; this package
-// does not.
+// as membership is concerned. It is for package eventauth and others that authorise
+// events; this package does not.
 type AuthRules struct {
 	PowerLevels        PowerLevelFormat
 	CreateInAuthEvents bool // the create event is selected for auth_events (v1–11)

@@ -292,20 +292,39 @@ func canonicalObject(object []byte, n numberRules) (string, error) {
 
 // signedPart returns the bytes that a signature covers.
 func signedPart(text string) []byte {
-	return appendSet(nil, with(text, "unsigned", ""), "signatures", "")
+	c := copier{dst: append(make([]byte, 0, len(text)), '{'), text: text}
+	for m := range membersOf(text) {
+		if isSigned(m.key(text)) {
+			c.keep(m)
+		}
+	}
+	return append(c.flush(), '}')
 }
 
-// sign asks s and checks the length of what it returns.
+// isSigned reports whether signatures cover the member key of a signed object.
+func isSigned(key string) bool { return key != "signatures" && key != "unsigned" }
+
+// sign asks s, if its names are well-formed.
 func sign(ctx context.Context, s Signer, message []byte) ([]byte, error) {
-	if s == nil {
-		return nil, errors.New("no signer")
-	}
-	if !validServerName(string(s.ServerName())) {
-		return nil, fmt.Errorf("%w: the signer's server name", ErrIdentifier)
-	}
-	if _, err := ParseKeyID(string(s.KeyID())); err != nil {
+	if err := checkSigner(s); err != nil {
 		return nil, err
 	}
+	return ask(ctx, s, message)
+}
+
+func checkSigner(s Signer) error {
+	if s == nil {
+		return errors.New("no signer")
+	}
+	if !validServerName(string(s.ServerName())) {
+		return fmt.Errorf("%w: the signer's server name", ErrIdentifier)
+	}
+	_, err := ParseKeyID(string(s.KeyID()))
+	return err
+}
+
+// ask has s sign and checks the length of what it returns.
+func ask(ctx context.Context, s Signer, message []byte) ([]byte, error) {
 	if _, ours := s.(*localSigner); !ours {
 		message = bytes.Clone(message) // who knows what they do with it
 	}
@@ -324,6 +343,6 @@ func mergeSignature(signatures string, server ServerName, id KeyID, signature []
 	var value [ed25519.SignatureSize * 2]byte
 	quoted := append(base64.RawStdEncoding.AppendEncode(append(value[:0], '"'), signature), '"')
 	var entry, all [512]byte // as long as most are
-	own := appendSet(entry[:0], get(signatures, string(server)), string(id), string(quoted))
-	return string(appendSet(all[:0], signatures, string(server), string(own)))
+	own := appendSet(entry[:0], get(signatures, string(server)), string(id), quoted)
+	return string(appendSet(all[:0], signatures, string(server), own))
 }

@@ -365,6 +365,10 @@ func TestSignersThatMisbehaveAreErrors(t *testing.T) {
 					_, err := fedinvite.NewInvite(t.Context(), inviteDraft(fedinvite.RoomV11), rulesOf(t, fedinvite.RoomV11), c.signer)
 					return err
 				},
+				"NewLeave": func() error {
+					_, err := fedinvite.NewLeave(t.Context(), inviteDraft(fedinvite.RoomV11), rulesOf(t, fedinvite.RoomV11), c.signer)
+					return err
+				},
 				"NewInvite in version 1": func() error {
 					_, err := fedinvite.NewInvite(t.Context(), inviteDraft(fedinvite.RoomV1), rulesOf(t, fedinvite.RoomV1), c.signer)
 					return err
