@@ -9,6 +9,8 @@ import (
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 // maxRoomState is the greatest number of entries of invite_room_state.
@@ -41,7 +43,7 @@ func ParseRequestV2(body []byte) (Request, error) {
 			req.Event, err = rawObject(name, value)
 		case "room_version":
 			if value.Type != gjson.String {
-				err = detailf(ErrBadJSON, "room_version is not a string")
+				err = detail.Errorf(ErrBadJSON, "room_version is not a string")
 			}
 			req.RoomVersion = RoomVersion(value.String())
 		case "invite_room_state":
@@ -55,9 +57,9 @@ func ParseRequestV2(body []byte) (Request, error) {
 	case err != nil:
 		return Request{}, err
 	case req.Event == nil:
-		return Request{}, detailf(ErrMissing, "event")
+		return Request{}, detail.Errorf(ErrMissing, "event")
 	case req.RoomVersion == "":
-		return Request{}, detailf(ErrMissing, "room_version")
+		return Request{}, detail.Errorf(ErrMissing, "room_version")
 	}
 	return req, nil
 }
@@ -91,7 +93,7 @@ func checkObjectJSON(src []byte) error {
 		return err
 	}
 	if bytes.TrimLeft(src, " \t\r\n")[0] != '{' {
-		return detailf(ErrBadJSON, "not an object")
+		return detail.Errorf(ErrBadJSON, "not an object")
 	}
 	return nil
 }
@@ -110,7 +112,7 @@ func checkValueJSON(src []byte) error {
 
 func rawObject(name string, value gjson.Result) (json.RawMessage, error) {
 	if !value.IsObject() {
-		return nil, detailf(ErrBadJSON, "%s is not an object", name)
+		return nil, detail.Errorf(ErrBadJSON, "%s is not an object", name)
 	}
 	return json.RawMessage(value.Raw), nil
 }
@@ -122,7 +124,7 @@ func parseRoomState(value gjson.Result) ([]json.RawMessage, error) {
 	case value.IsObject() && isEmptyObject(value):
 		return nil, nil
 	case !value.IsArray():
-		return nil, detailf(ErrBadJSON, "invite_room_state is not an array")
+		return nil, detail.Errorf(ErrBadJSON, "invite_room_state is not an array")
 	}
 	state := []json.RawMessage{}
 	value.ForEach(func(_, entry gjson.Result) bool {
@@ -157,7 +159,7 @@ func keep(extra map[string]json.RawMessage, name string, value gjson.Result) map
 // [ErrBadJSON], an empty Event or RoomVersion [ErrMissing].
 func (r Request) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 || r.RoomVersion == "" {
-		return nil, detailf(ErrMissing, "event or room_version")
+		return nil, detail.Errorf(ErrMissing, "event or room_version")
 	}
 	if err := checkObjectJSON(r.Event); err != nil {
 		return nil, fmt.Errorf("event: %w", err)
@@ -186,7 +188,7 @@ func (r Request) MarshalV2() ([]byte, error) {
 // are those of [Request.MarshalV2].
 func (r Request) MarshalV1() ([]byte, error) {
 	if len(r.Event) == 0 {
-		return nil, detailf(ErrMissing, "event")
+		return nil, detail.Errorf(ErrMissing, "event")
 	}
 	text, err := checkedObject(r.Event)
 	if err != nil {
@@ -196,7 +198,7 @@ func (r Request) MarshalV1() ([]byte, error) {
 		return []byte(text), nil
 	}
 	if unsigned := gjson.Get(text, "unsigned"); unsigned.Exists() && !unsigned.IsObject() {
-		return nil, detailf(ErrBadJSON, "unsigned is not an object")
+		return nil, detail.Errorf(ErrBadJSON, "unsigned is not an object")
 	}
 	if held, err := parseRoomState(gjson.Get(text, "unsigned.invite_room_state")); err == nil && held != nil && slices.EqualFunc(held, r.RoomState, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
 		return []byte(text), nil
@@ -271,7 +273,7 @@ func ParseResponseV2(body []byte) (Response, error) {
 		return Response{}, err
 	}
 	if res.Event == nil {
-		return Response{}, detailf(ErrMissing, "event")
+		return Response{}, detail.Errorf(ErrMissing, "event")
 	}
 	return res, nil
 }
@@ -284,7 +286,7 @@ func ParseResponseV1(body []byte) (Response, error) {
 	}
 	pair := gjson.ParseBytes(body)
 	if !pair.IsArray() || pair.Get("#").Int() != 2 || pair.Get("0").Raw != "200" {
-		return Response{}, detailf(ErrBadJSON, "not of the form [200, {…}]")
+		return Response{}, detail.Errorf(ErrBadJSON, "not of the form [200, {…}]")
 	}
 	return ParseResponseV2([]byte(pair.Get("1").Raw))
 }
@@ -293,7 +295,7 @@ func ParseResponseV1(body []byte) (Response, error) {
 // [ErrBadJSON].
 func (r Response) MarshalV2() ([]byte, error) {
 	if len(r.Event) == 0 {
-		return nil, detailf(ErrMissing, "event")
+		return nil, detail.Errorf(ErrMissing, "event")
 	}
 	if err := checkObjectJSON(r.Event); err != nil {
 		return nil, fmt.Errorf("event: %w", err)

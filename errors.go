@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 	"unicode/utf8"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 // The sentinel errors: everything that this module returns for bad input wraps one
@@ -290,21 +292,6 @@ func WireError(err error) *Error {
 	return &Error{Code: CodeUnknown, Status: http.StatusInternalServerError, Message: "internal error", Err: err}
 }
 
-// A detailError adds to a sentinel what is wrong in particular, in words that peers
-// may read: they name members, rules and limits, never what a document holds.
-type detailError struct {
-	err    error
-	detail string
-}
-
-func (e *detailError) Error() string { return e.err.Error() + ": " + e.detail }
-
-func (e *detailError) Unwrap() error { return e.err }
-
-func detailf(err error, format string, args ...any) error {
-	return &detailError{err, fmt.Sprintf(format, args...)}
-}
-
 // wireDetail tells where the fault is, from the types whose text holds places and
 // names only. The rest of err's text may hold what a hook wrote.
 func wireDetail(err error) string {
@@ -316,9 +303,9 @@ func wireDetail(err error) string {
 	if errors.As(err, &sig) {
 		return ": " + sig.where()
 	}
-	var detailed *detailError
+	var detailed *detail.Error
 	if errors.As(err, &detailed) {
-		return ": " + detailed.detail
+		return ": " + detailed.Detail
 	}
 	return ""
 }

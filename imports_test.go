@@ -15,7 +15,7 @@ import (
 )
 
 // The parts of this module that the root package is made of; they keep its rules.
-var ownParts = []string{"internal/glob", "internal/inbound"}
+var ownParts = []string{"internal/detail", "internal/glob", "internal/inbound"}
 
 // The foreign packages that the root package may import, all of them.
 var foreignImports = []string{

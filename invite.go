@@ -89,6 +89,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 // A Delivery is one invite as it arrives at one of our servers, by whatever
@@ -254,24 +256,24 @@ func NewReceiver(c Config) (*Receiver, error) {
 func CheckInvite(e *Event, origin, destination ServerName) error {
 	switch {
 	case e.Type() != typeMember:
-		return detailf(ErrNotInvite, "the type is not m.room.member")
+		return detail.Errorf(ErrNotInvite, "the type is not m.room.member")
 	case !e.isInvite():
-		return detailf(ErrNotInvite, "the membership is not invite")
+		return detail.Errorf(ErrNotInvite, "the membership is not invite")
 	case origin == destination:
-		return detailf(ErrOrigin, "the origin is the destination itself")
+		return detail.Errorf(ErrOrigin, "the origin is the destination itself")
 	case serverOf(e.Sender()) != origin:
 		return ErrOrigin
 	}
 	key, ok := e.StateKey()
 	if !ok {
-		return detailf(ErrNotLocal, "there is no state_key")
+		return detail.Errorf(ErrNotLocal, "there is no state_key")
 	}
 	_, server, err := ParseUserID(key)
 	if err != nil {
-		return detailf(ErrNotLocal, "the state_key is no user ID")
+		return detail.Errorf(ErrNotLocal, "the state_key is no user ID")
 	}
 	if server != destination {
-		return detailf(ErrNotLocal, "the invitee is on another server")
+		return detail.Errorf(ErrNotLocal, "the invitee is on another server")
 	}
 	return nil
 }

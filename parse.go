@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"strings"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 // Limits of a PDU (client-server API, "Size limits"; each room version's "Event format").
@@ -84,7 +86,7 @@ func (p *parser) read(raw []byte, s *scratch) (err error) {
 // parse checks the members and works out what follows from them.
 func (p *parser) parse(s *scratch) (*Event, error) {
 	if !isObject(p.json) {
-		return nil, detailf(ErrBadJSON, "event is not an object")
+		return nil, detail.Errorf(ErrBadJSON, "event is not an object")
 	}
 	size := len(p.json)
 	for _, m := range s.members {
@@ -146,7 +148,7 @@ func (p *parser) take(m pair) {
 
 func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
-		p.err = detailf(ErrBadJSON, format, args...)
+		p.err = detail.Errorf(ErrBadJSON, format, args...)
 	}
 }
 
@@ -209,7 +211,7 @@ func (p *parser) string(name, raw string) string {
 // the servers that are asked about.
 func checkSizes(size int, signatures string) error {
 	if size > maxEventSize {
-		return detailf(ErrBadJSON, "event of %d bytes, more than %d", size, maxEventSize)
+		return detail.Errorf(ErrBadJSON, "event of %d bytes, more than %d", size, maxEventSize)
 	}
 	const shortest = len(`"":"",`)
 	if len(signatures) <= maxSignatures*shortest {
@@ -222,7 +224,7 @@ func checkSizes(size int, signatures string) error {
 		}
 	}
 	if count > maxSignatures {
-		return detailf(ErrBadJSON, "%d signatures, more than %d", count, maxSignatures)
+		return detail.Errorf(ErrBadJSON, "%d signatures, more than %d", count, maxSignatures)
 	}
 	return nil
 }

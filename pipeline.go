@@ -8,6 +8,8 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/seed-0a46cb1a/fedinvite/internal/inbound"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 // A receipt is one delivery on its way through the steps: what is known of it so
@@ -130,7 +132,7 @@ func (r *receipt) response() *Response {
 func checkServerNames(_ context.Context, r *receipt) error {
 	for _, name := range []ServerName{r.delivery.Origin, r.delivery.Destination} {
 		if !validServerName(string(name)) {
-			return detailf(ErrUnauthorized, "malformed server name %q", clip(string(name)))
+			return detail.Errorf(ErrUnauthorized, "malformed server name %q", clip(string(name)))
 		}
 	}
 	return nil
@@ -140,7 +142,7 @@ func findSigner(ctx context.Context, r *receipt) error {
 	s, err := r.config.Signer(ctx, r.delivery.Destination)
 	switch {
 	case errors.Is(err, ErrNotLocal):
-		return fmt.Errorf("%w: %w", detailf(ErrUnauthorized, "the destination is not served here"), err)
+		return fmt.Errorf("%w: %w", detail.Errorf(ErrUnauthorized, "the destination is not served here"), err)
 	case err != nil:
 		return fromHook(err)
 	case s == nil || s.ServerName() != r.delivery.Destination:
@@ -160,10 +162,10 @@ func admit(ctx context.Context, r *receipt) error {
 func findRules(_ context.Context, r *receipt) error {
 	version := r.delivery.Request.RoomVersion
 	if version == "" {
-		return detailf(ErrMissing, "room_version")
+		return detail.Errorf(ErrMissing, "room_version")
 	}
 	if len(version) > maxIdentifier {
-		return detailf(ErrBadJSON, "room_version of %d bytes", len(version))
+		return detail.Errorf(ErrBadJSON, "room_version of %d bytes", len(version))
 	}
 	rules, err := r.config.Rules(version)
 	if err == nil {
@@ -176,7 +178,7 @@ func findRules(_ context.Context, r *receipt) error {
 		return fromHook(err)
 	}
 	if r.delivery.V1 && rules.EventIDs != EventIDServer {
-		return detailf(ErrMismatch, "the v1 endpoint is for room versions 1 and 2")
+		return detail.Errorf(ErrMismatch, "the v1 endpoint is for room versions 1 and 2")
 	}
 	r.rules = rules
 	return nil
@@ -185,12 +187,12 @@ func findRules(_ context.Context, r *receipt) error {
 func parseInvite(_ context.Context, r *receipt) error {
 	raw := r.delivery.Request.Event
 	if len(raw) == 0 {
-		return detailf(ErrMissing, "event")
+		return detail.Errorf(ErrMissing, "event")
 	}
 	event, err := ParseEvent(raw, r.rules)
 	if err != nil {
 		if r.delivery.V1 && gjson.ValidBytes(raw) && !gjson.GetBytes(raw, "event_id").Exists() {
-			return detailf(ErrMismatch, "the v1 endpoint is for room versions 1 and 2, whose events have an event_id")
+			return detail.Errorf(ErrMismatch, "the v1 endpoint is for room versions 1 and 2, whose events have an event_id")
 		}
 		return err
 	}
@@ -201,9 +203,9 @@ func parseInvite(_ context.Context, r *receipt) error {
 func comparePath(_ context.Context, r *receipt) error {
 	switch {
 	case r.delivery.RoomID != r.event.RoomID():
-		return detailf(ErrMismatch, "the room ID of the path and that of the event")
+		return detail.Errorf(ErrMismatch, "the room ID of the path and that of the event")
 	case r.delivery.EventID != r.event.ID():
-		return detailf(ErrMismatch, "the event ID of the path and that of the event")
+		return detail.Errorf(ErrMismatch, "the event ID of the path and that of the event")
 	}
 	return nil
 }
@@ -256,7 +258,7 @@ func checkContentHash(_ context.Context, r *receipt) error {
 		return nil
 	}
 	if r.config.RefuseHashMismatch {
-		return detailf(ErrMismatch, "content hash")
+		return detail.Errorf(ErrMismatch, "content hash")
 	}
 	r.event = r.event.Redacted()
 	r.invite.Event = r.event

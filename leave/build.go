@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 const (
@@ -65,7 +66,7 @@ func newParts(d Departure, rules fedinvite.Rules) (*parts, error) {
 func timestamp(t time.Time) (int64, error) {
 	ts := t.UnixMilli()
 	if ts < 0 || ts > maxIntegerJSON {
-		return 0, fmt.Errorf("%w: the time is not set or out of range", fedinvite.ErrBadJSON)
+		return 0, detail.Errorf(fedinvite.ErrBadJSON, "the time is not set or out of range")
 	}
 	return ts, nil
 }
@@ -79,7 +80,7 @@ func leaveContent(raw json.RawMessage) (json.RawMessage, error) {
 			return nil, err
 		}
 		if text[0] != '{' {
-			return nil, fmt.Errorf("%w: not an object", fedinvite.ErrBadJSON)
+			return nil, detail.Errorf(fedinvite.ErrBadJSON, "not an object")
 		}
 		if err := json.Unmarshal(text, &members); err != nil {
 			return nil, fmt.Errorf("%w: %w", fedinvite.ErrBadJSON, err)
@@ -163,7 +164,7 @@ func nothing(n int) string { return base64.RawStdEncoding.EncodeToString(make([]
 // parse parses the finished event and makes sure that it is the leave we meant.
 func (p *parts) parse(text []byte) (*fedinvite.Event, error) {
 	if len(text) > maxBuiltSize {
-		return nil, fmt.Errorf("%w: event of %d bytes, more than %d", fedinvite.ErrBadJSON, len(text), maxBuiltSize)
+		return nil, detail.Errorf(fedinvite.ErrBadJSON, "event of %d bytes, more than %d", len(text), maxBuiltSize)
 	}
 	e, err := fedinvite.ParseEvent(text, p.rules)
 	if err != nil {
@@ -174,10 +175,10 @@ func (p *parts) parse(text []byte) (*fedinvite.Event, error) {
 		return nil, fedinvite.ErrNotLeave
 	}
 	if e.RoomID() != p.roomID || e.Sender() != p.userID || stateKey != p.userID {
-		return nil, fmt.Errorf("%w: not the leave of that user in that room", fedinvite.ErrMismatch)
+		return nil, detail.Errorf(fedinvite.ErrMismatch, "not the leave of that user in that room")
 	}
 	if !slices.Equal(e.RequiredSigners(), []fedinvite.ServerName{p.server}) {
-		return nil, fmt.Errorf("%w: others would have to sign too", fedinvite.ErrSignature)
+		return nil, detail.Errorf(fedinvite.ErrSignature, "others would have to sign too")
 	}
 	return e, nil
 }
@@ -199,7 +200,7 @@ func object(src []byte) ([]byte, error) {
 		return nil, err
 	}
 	if text[0] != '{' {
-		return nil, fmt.Errorf("%w: not an object", fedinvite.ErrBadJSON)
+		return nil, detail.Errorf(fedinvite.ErrBadJSON, "not an object")
 	}
 	return text, nil
 }

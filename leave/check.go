@@ -1,9 +1,8 @@
 package leave
 
 import (
-	"fmt"
-
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 // Check checks a leave that came by send_leave from origin, by the list of that endpoint
@@ -26,7 +25,7 @@ func Check(e *fedinvite.Event, origin fedinvite.ServerName) error {
 		return fedinvite.ErrOrigin
 	}
 	if stateKey, ok := e.StateKey(); !ok || stateKey != e.Sender() {
-		return fmt.Errorf("%w: the state key is not the sender", fedinvite.ErrMismatch)
+		return detail.Errorf(fedinvite.ErrMismatch, "the state key is not the sender")
 	}
 	return nil
 }

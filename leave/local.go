@@ -2,10 +2,10 @@ package leave
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 	"github.com/tidwall/gjson"
 )
 
@@ -24,10 +24,10 @@ func Local(ctx context.Context, invite *fedinvite.Event, d Departure, s fedinvit
 		return nil, fedinvite.ErrNotInvite
 	}
 	if stateKey, ok := invite.StateKey(); !ok || d.UserID != stateKey {
-		return nil, fmt.Errorf("%w: the invite is for another user", fedinvite.ErrMismatch)
+		return nil, detail.Errorf(fedinvite.ErrMismatch, "the invite is for another user")
 	}
 	if d.RoomID != invite.RoomID() {
-		return nil, fmt.Errorf("%w: the invite is to another room", fedinvite.ErrMismatch)
+		return nil, detail.Errorf(fedinvite.ErrMismatch, "the invite is to another room")
 	}
 	rules := invite.Rules()
 	p, err := newParts(d, rules)

@@ -1,10 +1,10 @@
 package leave
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
 // CheckRescission checks whether e takes invite back: a leave of the invitee by the
@@ -26,19 +26,19 @@ func CheckRescission(e, invite *fedinvite.Event) error {
 	case invite == nil || invite.Membership() != "invite":
 		return fedinvite.ErrNotInvite
 	case e.RoomID() != invite.RoomID() || e.Rules().Version != invite.Rules().Version:
-		return fmt.Errorf("%w: the leave is in another room", fedinvite.ErrMismatch)
+		return detail.Errorf(fedinvite.ErrMismatch, "the leave is in another room")
 	}
 	invitee, invited := invite.StateKey()
 	leaver, ok := e.StateKey()
 	switch {
 	case !ok || !invited || leaver != invitee:
-		return fmt.Errorf("%w: the leave is of another user", fedinvite.ErrMismatch)
+		return detail.Errorf(fedinvite.ErrMismatch, "the leave is of another user")
 	case e.Sender() == leaver:
-		return fmt.Errorf("%w: the invited user left", fedinvite.ErrMismatch)
+		return detail.Errorf(fedinvite.ErrMismatch, "the invited user left")
 	case !slices.Contains(e.AuthEventIDs(), invite.ID()):
-		return fmt.Errorf("%w: the invite is not among the leave's auth_events", fedinvite.ErrMismatch)
+		return detail.Errorf(fedinvite.ErrMismatch, "the invite is not among the leave's auth_events")
 	case e.Sender() != invite.Sender():
-		return fmt.Errorf("%w: the sender of the leave is not the inviter", fedinvite.ErrOrigin)
+		return detail.Errorf(fedinvite.ErrOrigin, "the sender of the leave is not the inviter")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 	"github.com/tidwall/gjson"
 )
 
@@ -33,11 +34,11 @@ func ParseTemplate(body []byte) (Template, error) {
 	version, event := gjson.GetBytes(text, "room_version"), gjson.GetBytes(text, "event")
 	switch {
 	case version.Exists() && (version.Type != gjson.String || version.Str == ""):
-		return Template{}, fmt.Errorf("%w: room_version is not a string, or empty", fedinvite.ErrBadJSON)
+		return Template{}, detail.Errorf(fedinvite.ErrBadJSON, "room_version is not a string, or empty")
 	case !event.Exists():
-		return Template{}, fmt.Errorf("%w: event", fedinvite.ErrMissing)
+		return Template{}, detail.Errorf(fedinvite.ErrMissing, "event")
 	case !event.IsObject():
-		return Template{}, fmt.Errorf("%w: event is not an object", fedinvite.ErrBadJSON)
+		return Template{}, detail.Errorf(fedinvite.ErrBadJSON, "event is not an object")
 	}
 	return Template{fedinvite.RoomVersion(version.Str), json.RawMessage(event.Raw)}, nil
 }
@@ -52,13 +53,13 @@ func ParseTemplate(body []byte) (Template, error) {
 // would break the format of the event, as in [fedinvite.NewLeave].
 func NewTemplate(d fedinvite.Draft, resident fedinvite.ServerName, rules fedinvite.Rules) (Template, error) {
 	if d.Sender != d.Invitee {
-		return Template{}, fmt.Errorf("%w: nobody but the sender leaves", fedinvite.ErrMismatch)
+		return Template{}, detail.Errorf(fedinvite.ErrMismatch, "nobody but the sender leaves")
 	}
 	if _, err := fedinvite.ParseServerName(string(resident)); err != nil {
 		return Template{}, err
 	}
 	if !utf8.ValidString(d.RoomID) {
-		return Template{}, fmt.Errorf("%w: room ID", fedinvite.ErrBadText)
+		return Template{}, detail.Errorf(fedinvite.ErrBadText, "room ID")
 	}
 	p, err := newParts(Departure{RoomID: d.RoomID, UserID: d.Sender, Time: d.Time}, rules)
 	if err != nil {
@@ -92,10 +93,10 @@ func references(refs []fedinvite.EventRef, rules fedinvite.Rules) (json.RawMessa
 	all := make([]any, len(refs))
 	for i, ref := range refs {
 		if !utf8.ValidString(ref.ID) {
-			return nil, fmt.Errorf("%w: event ID", fedinvite.ErrBadText)
+			return nil, detail.Errorf(fedinvite.ErrBadText, "event ID")
 		}
 		if rules.EventIDs == fedinvite.EventIDServer && len(ref.SHA256) != sha256.Size {
-			return nil, fmt.Errorf("%w: a reference hash that is not 32 bytes", fedinvite.ErrBadJSON)
+			return nil, detail.Errorf(fedinvite.ErrBadJSON, "a reference hash that is not 32 bytes")
 		}
 		all[i] = reference(ref, rules)
 	}
@@ -145,7 +146,7 @@ func (t Template) checked(roomID, userID string) ([]byte, error) {
 		{"content.membership", membership, fedinvite.ErrNotLeave},
 	} {
 		if got := gjson.GetBytes(event, c.path); got.Type != gjson.String || got.Str != c.want {
-			return nil, fmt.Errorf("%w: %s of the template", c.otherwise, c.path)
+			return nil, detail.Errorf(c.otherwise, "%s of the template", c.path)
 		}
 	}
 	return event, nil
@@ -182,7 +183,7 @@ func (t Template) Sign(ctx context.Context, d Departure, rules fedinvite.Rules, 
 	}
 	depth := gjson.GetBytes(event, "depth")
 	if depth.Type != gjson.Number {
-		return nil, fmt.Errorf("%w: depth of the template is not a number", fedinvite.ErrBadJSON)
+		return nil, detail.Errorf(fedinvite.ErrBadJSON, "depth of the template is not a number")
 	}
 	p.depth = json.RawMessage(depth.Raw)
 	return p.sign(ctx, s)
@@ -196,11 +197,11 @@ func (t Template) checkVersion(rules fedinvite.Rules) error {
 	alike.Version = rules.Version
 	switch {
 	case rules == fedinvite.Rules{}:
-		return fmt.Errorf("%w: no rules", fedinvite.ErrRoomVersion)
+		return detail.Errorf(fedinvite.ErrRoomVersion, "no rules")
 	case t.RoomVersion == rules.Version, alike == rules:
 	case t.RoomVersion == "" && rules.EventIDs == fedinvite.EventIDServer:
 	default:
-		return fmt.Errorf("%w: the template is not of room version %s", fedinvite.ErrMismatch, rules.Version)
+		return detail.Errorf(fedinvite.ErrMismatch, "the template is not of room version %s", rules.Version)
 	}
 	return nil
 }
@@ -211,7 +212,7 @@ func (t Template) checkVersion(rules fedinvite.Rules) error {
 func takeReferences(event []byte, name string, rules fedinvite.Rules) (json.RawMessage, error) {
 	all := gjson.GetBytes(event, name)
 	if !all.IsArray() {
-		return nil, fmt.Errorf("%w: %s of the template is not an array", fedinvite.ErrBadJSON, name)
+		return nil, detail.Errorf(fedinvite.ErrBadJSON, "%s of the template is not an array", name)
 	}
 	ok := true
 	if rules.EventIDs == fedinvite.EventIDServer {
@@ -221,7 +222,7 @@ func takeReferences(event []byte, name string, rules fedinvite.Rules) (json.RawM
 		})
 	}
 	if !ok {
-		return nil, fmt.Errorf("%w: %s of the template holds what is no event reference of the room version", fedinvite.ErrBadJSON, name)
+		return nil, detail.Errorf(fedinvite.ErrBadJSON, "%s of the template holds what is no event reference of the room version", name)
 	}
 	return json.RawMessage(all.Raw), nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 	"github.com/tidwall/gjson"
 )
 
@@ -51,7 +52,7 @@ func ParseBind(body []byte) (Bind, error) {
 	invites.ForEach(func(_, value gjson.Result) bool {
 		var inv Invite
 		if len(b.Invites) == maxInvites {
-			err = fmt.Errorf("%w: more than %d invites", fedinvite.ErrBadJSON, maxInvites)
+			err = detail.Errorf(fedinvite.ErrBadJSON, "more than %d invites", maxInvites)
 		} else if inv, err = parseInvite(value, b.UserID, len(b.Invites)); err == nil {
 			b.Invites = append(b.Invites, inv)
 		}
@@ -67,7 +68,7 @@ func ParseBind(body []byte) (Bind, error) {
 func parseInvite(value gjson.Result, userID string, n int) (Invite, error) {
 	o := objectOf(value, fmt.Sprintf("invites[%d].", n), fedinvite.ErrBadJSON)
 	if o == nil {
-		return Invite{}, fmt.Errorf("%w: invites[%d] is not an object", fedinvite.ErrBadJSON, n)
+		return Invite{}, detail.Errorf(fedinvite.ErrBadJSON, "invites[%d] is not an object", n)
 	}
 	inv := Invite{
 		Medium:  o.short("medium"),

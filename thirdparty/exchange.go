@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 	"github.com/tidwall/gjson"
 )
 
@@ -49,7 +50,7 @@ func ParseExchange(body []byte) (Exchange, error) {
 		}
 	}
 	if eventType != typeMember || is != membership {
-		return Exchange{}, fmt.Errorf("%w: type or membership of the event", fedinvite.ErrNotInvite)
+		return Exchange{}, detail.Errorf(fedinvite.ErrNotInvite, "type or membership of the event")
 	}
 	return x, nil
 }
@@ -69,7 +70,7 @@ func displayName(thirdParty *object) string {
 func (e Exchange) MarshalJSON() ([]byte, error) {
 	for _, s := range []string{e.RoomID, e.Sender, e.Invitee} {
 		if !utf8.ValidString(s) {
-			return nil, fmt.Errorf("%w: an ID", fedinvite.ErrBadText)
+			return nil, detail.Errorf(fedinvite.ErrBadText, "an ID")
 		}
 	}
 	thirdParty, err := e.thirdPartyInvite()
@@ -98,7 +99,7 @@ func (e Exchange) ThirdPartyInvite() json.RawMessage {
 
 func (e Exchange) thirdPartyInvite() (json.RawMessage, error) {
 	if !utf8.ValidString(e.DisplayName) {
-		return nil, fmt.Errorf("%w: display name", fedinvite.ErrBadText)
+		return nil, detail.Errorf(fedinvite.ErrBadText, "display name")
 	}
 	// By itself, so that it cannot add members of its own to what is around it.
 	signed, err := parseObject(e.Signed)
@@ -125,20 +126,20 @@ func encode(v any) ([]byte, error) {
 // signatures are eventauth's to verify.
 func (e Exchange) Check(roomID string, origin, destination fedinvite.ServerName) error {
 	if e.RoomID != roomID {
-		return fmt.Errorf("%w: room_id is not the room of the path", fedinvite.ErrBadJSON)
+		return detail.Errorf(fedinvite.ErrBadJSON, "room_id is not the room of the path")
 	}
 	if !isUserOf(e.Invitee, origin) {
-		return fmt.Errorf("%w: state_key is a user of another server", fedinvite.ErrOrigin)
+		return detail.Errorf(fedinvite.ErrOrigin, "state_key is a user of another server")
 	}
 	if !isUserOf(e.Sender, destination) {
-		return fmt.Errorf("%w: sender is a user of another server", fedinvite.ErrNotLocal)
+		return detail.Errorf(fedinvite.ErrNotLocal, "sender is a user of another server")
 	}
 	signed, err := parseObject(e.Signed)
 	if err != nil {
 		return fmt.Errorf("signed: %w", err)
 	}
 	if signed.text("mxid") != e.Invitee {
-		return fmt.Errorf("%w: signed.mxid is not the invited user", fedinvite.ErrMismatch)
+		return detail.Errorf(fedinvite.ErrMismatch, "signed.mxid is not the invited user")
 	}
 	return nil
 }

@@ -2,10 +2,10 @@ package thirdparty
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 	"github.com/tidwall/gjson"
 )
 
@@ -28,7 +28,7 @@ func parseObject(body []byte) (*object, error) {
 	}
 	o := objectOf(gjson.ParseBytes(text), "", fedinvite.ErrMissing)
 	if o == nil {
-		return nil, fmt.Errorf("%w: not an object", fedinvite.ErrBadJSON)
+		return nil, detail.Errorf(fedinvite.ErrBadJSON, "not an object")
 	}
 	return o, nil
 }
@@ -53,14 +53,14 @@ func (o *object) fail(err error) {
 }
 
 func (o *object) bad(name, problem string) {
-	o.fail(fmt.Errorf("%w: %s%s %s", fedinvite.ErrBadJSON, o.place, name, problem))
+	o.fail(detail.Errorf(fedinvite.ErrBadJSON, "%s%s %s", o.place, name, problem))
 }
 
 // member returns a required member.
 func (o *object) member(name string) gjson.Result {
 	m, ok := o.members[name]
 	if !ok {
-		o.fail(fmt.Errorf("%w: %s%s", o.absent, o.place, name))
+		o.fail(detail.Errorf(o.absent, "%s%s", o.place, name))
 	}
 	return m
 }
@@ -89,7 +89,7 @@ func (o *object) userID(name string) string {
 		return id
 	}
 	if _, _, err := fedinvite.ParseUserID(id); err != nil {
-		o.fail(fmt.Errorf("%w: %s%s is no user ID", fedinvite.ErrIdentifier, o.place, name))
+		o.fail(detail.Errorf(fedinvite.ErrIdentifier, "%s%s is no user ID", o.place, name))
 	}
 	return id
 }
@@ -99,7 +99,7 @@ func (o *object) userID(name string) string {
 func (o *object) roomID(name string) string {
 	id := o.short(name)
 	if o.err == nil && !strings.HasPrefix(id, "!") {
-		o.fail(fmt.Errorf("%w: %s%s is no room ID", fedinvite.ErrIdentifier, o.place, name))
+		o.fail(detail.Errorf(fedinvite.ErrIdentifier, "%s%s is no room ID", o.place, name))
 	}
 	return id
 }
