@@ -2,15 +2,29 @@
 // (server-server API).
 //
 // A [Client] signs requests, keeps replies to a size, follows no redirect and turns
-// refusals into a [RemoteError]. [Client.SendInvite] sends an invite and checks the
-// answer. A Client is a keyring.Fetcher too, so the usual set-up is
+// refusals into a [RemoteError]. It is a keyring.Fetcher too. An [Inviter] makes invites
+// out of what a [Room] says of the room: the author of a homeserver implements that one
+// method, and the usual set-up is
 //
 //	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0"})
 //	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now})
-//	reply, err := client.SendInvite(ctx, fedclient.InviteRequest{Event: event, Signer: signer, Keys: ring, …})
+//	inviter, err := fedclient.NewInviter(fedclient.InviterConfig{
+//		Client: client, Keys: ring, Room: store, Signer: signer, Now: time.Now,
+//	})
+//
+//	invited, err := inviter.Invite(ctx, fedclient.Invitation{RoomID: room, Sender: alice, Invitee: bob})
 //	if err != nil {
 //		tellUser(fedclient.ClientError(err))
 //	}
+//
+// # How an invite ends
+//
+// [Inviter.Invite] returns an event that all have agreed to who had to: store it and send
+// it into the room. The invitee's server can decline it, with [Client.Decline], and the
+// sender's take it back, with [Inviter.TakeBack]. If Invite fails, its [InviteError] says
+// whether the invited server may have seen the invite all the same.
+//
+// Those who make their own events send them with [Client.SendInvite].
 //
 // # Where requests go
 //
@@ -24,7 +38,7 @@
 //
 // Errors of one request are of four kinds: a [*RemoteError], if the server refused;
 // [ErrReply], if it agreed but its reply cannot be used; [ErrUnreachable], if there
-// was no answer; any other is a mistake or failure on our side. [Retryable] says
-// whether the same request may succeed later, [ClientError] what the client of the
-// inviting user is told.
+// was no answer; any other is a mistake or failure on our side. An Inviter has more: see
+// [Inviter.Invite]. [Retryable] says whether the same request may succeed later,
+// [ClientError] what the client of the inviting user is told.
 package fedclient

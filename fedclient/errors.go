@@ -75,70 +75,41 @@ func (e *RemoteError) retryable() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status >= 500
 }
 
+// A hookError is what a hook of [InviterConfig], a [Room] or a [fedinvite.Signer]
+// returned. It may wrap any error of ours, say from asking another server, which then says
+// nothing of the request at hand.
+type hookError struct{ err error }
+
+func (e *hookError) Error() string { return e.err.Error() }
+
+func (e *hookError) Unwrap() error { return e.err }
+
+func isHookError(err error) bool {
+	if err == nil {
+		return false
+	}
+	var hook *hookError
+	return errors.As(err, &hook)
+}
+
 // Retryable reports whether the request that gave err may succeed later: the server
 // was not reached, is overloaded or broken, or keys to check its reply were not to
-// be had. A [RemoteError] may say when.
+// be had. A [RemoteError] may say when. If err has a [*PolicyError] in it, that was a
+// policy server, and [Inviter.Invite] is what to call again; else an [InviteError] holds
+// what to send again. What a hook returned is never retryable: its author knows.
 func Retryable(err error) bool {
 	var remote *RemoteError
 	switch {
+	case isHookError(err):
+		return false
 	case errors.Is(err, ErrReply): // may hold a RemoteError about keys
 		return errors.Is(err, fedinvite.ErrKeysUnavailable)
+	case errors.Is(err, ErrUnreachable): // may hold a RemoteError of the RoundTripper's
+		return true
 	case errors.As(err, &remote):
 		return remote.retryable()
 	}
-	return errors.Is(err, ErrUnreachable)
-}
-
-// ClientError returns what the inviting user's client is told of an error of
-// [Client.SendInvite]; nil for nil. The result wraps err.
-//
-// M_FORBIDDEN, M_INVITE_BLOCKED, M_INCOMPATIBLE_ROOM_VERSION and
-// M_UNSUPPORTED_ROOM_VERSION pass with their status, 400 or 403 (server-server API,
-// PUT /_matrix/federation/v2/invite). All else that the other server says
-// or fails to say is 502 M_UNKNOWN: M_INVALID_PARAM and M_MISSING_PARAM, because
-// that is our mistake and not the client's, and every other code, because it means
-// something else to a client: M_UNKNOWN_TOKEN would log it out. An [ErrOldServer] is
-// 400 M_UNSUPPORTED_ROOM_VERSION. A [*fedinvite.Error] passes as it is, any other
-// error is 500 M_UNKNOWN without its text.
-func ClientError(err error) *fedinvite.Error {
-	var remote *RemoteError
-	var own *fedinvite.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrOldServer):
-		return &fedinvite.Error{Code: fedinvite.CodeUnsupportedRoomVersion, Status: http.StatusBadRequest, Message: ErrOldServer.Error(), Err: err}
-	case errors.Is(err, ErrReply): // may hold a RemoteError about keys
-		return &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusBadGateway, Message: "the invited user's server sent an unusable reply", Err: err}
-	case errors.As(err, &remote):
-		e := remote.forClient()
-		e.Err = err
-		return e
-	case errors.Is(err, ErrUnreachable):
-		return &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusBadGateway, Message: "the invited user's server cannot be reached", Err: err}
-	case errors.As(err, &own):
-		return fedinvite.WireError(err)
-	}
-	return &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusInternalServerError, Message: "internal error", Err: err}
-}
-
-func (e *RemoteError) forClient() *fedinvite.Error {
-	told := &fedinvite.Error{Code: fedinvite.CodeUnknown, Status: http.StatusBadGateway, Message: e.Message, RetryAfter: e.RetryAfter}
-	if told.Message == "" {
-		told.Message = "the invited user's server refused the invite"
-	}
-	if e.Status < 400 || e.retryable() {
-		return told
-	}
-	switch e.Code {
-	case fedinvite.CodeForbidden, fedinvite.CodeInviteBlocked,
-		fedinvite.CodeIncompatibleRoomVersion, fedinvite.CodeUnsupportedRoomVersion:
-		told.Code, told.Status, told.RoomVersion = e.Code, e.Status, e.RoomVersion
-	}
-	if told.Status != http.StatusBadRequest && told.Code != fedinvite.CodeUnknown {
-		told.Status = http.StatusForbidden // other statuses say something else to clients and proxies
-	}
-	return told
+	return false
 }
 
 // readError makes a RemoteError of an answer other than 200.

@@ -1,6 +1,7 @@
 package fedclient
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ type InviteRequest struct {
 	Signer fedinvite.Signer
 	// Keys finds the keys of the invited server, to check its signature.
 	Keys fedinvite.KeySource
+
+	body [][]byte // for the v2 endpoint, in pieces, if it is made already
 }
 
 // An InviteReply is what became of an invite.
@@ -37,7 +40,8 @@ type InviteReply struct {
 // signature of that server; see [fedinvite.MergeReply].
 //
 // It asks the v2 endpoint. If the server does not know that one, it asks the v1
-// endpoint for room versions 1 and 2, and else returns an [ErrOldServer].
+// endpoint for room versions whose events have an event_id of their own, which are 1
+// and 2, and else returns an [ErrOldServer].
 // [Config.Timeout] bounds all of it. The invite may be sent again: it is the same
 // event.
 //
@@ -46,30 +50,45 @@ type InviteReply struct {
 // that must not be sent are the ones of [fedinvite.CheckInvite]. See [Retryable] and
 // [ClientError].
 func (c *Client) SendInvite(ctx context.Context, r InviteRequest) (InviteReply, error) {
+	reply, _, err := c.sendInvite(ctx, r)
+	return reply, err
+}
+
+// sendInvite also reports, if it fails, whether the invited server may have accepted.
+func (c *Client) sendInvite(ctx context.Context, r InviteRequest) (reply InviteReply, maybeSeen bool, err error) {
 	invitee, err := r.check()
 	if err != nil {
-		return InviteReply{}, fmt.Errorf("fedclient: invite not sent: %w", err)
+		return InviteReply{}, false, fmt.Errorf("fedclient: invite not sent: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	version := r.Event.Rules().Version
-	answer, err := c.putInvite(ctx, r, invitee, false)
-	v1 := false
-	var refused *RemoteError
-	if errors.As(err, &refused) {
-		if version == fedinvite.RoomV1 || version == fedinvite.RoomV2 {
-			if v1 = c.fallBack(refused); v1 {
-				answer, err = c.putInvite(ctx, r, invitee, true)
-			}
-		} else if refused.unknownEndpoint() {
-			err = fmt.Errorf("%w %s: %w", ErrOldServer, version, err)
+	t := new(track)
+	answer, err := c.putInvite(ctx, r, invitee, false, t)
+	if refused := t.refusal(err); refused != nil {
+		switch v1Fits := r.Event.Rules().EventIDs == fedinvite.EventIDServer; {
+		case v1Fits && c.fallBack(refused):
+			t, reply.V1 = new(track), true // what refused has not seen it
+			answer, err = c.putInvite(ctx, r, invitee, true, t)
+		case !v1Fits && refused.unknownEndpoint():
+			err = fmt.Errorf("%w %s: %w", ErrOldServer, r.Event.Rules().Version, err)
 		}
 	}
 	if err != nil {
-		if errors.As(err, &refused) && refused.Code == fedinvite.CodeIncompatibleRoomVersion {
-			refused.RoomVersion = version
+		return InviteReply{}, t.maybeSeen(), err
+	}
+	if reply.Event, err = readInviteReply(ctx, answer, r, invitee, reply.V1); err != nil {
+		return InviteReply{}, true, fmt.Errorf("%w of %s: %w", ErrReply, invitee, err)
+	}
+	return reply, false, nil
+}
+
+// readInviteReply returns the event that was agreed to.
+func readInviteReply(ctx context.Context, answer []byte, r InviteRequest, invitee fedinvite.ServerName, v1 bool) (*fedinvite.Event, error) {
+	if inner, ok := onlyEvent(answer); ok && !v1 {
+		merged, err := fedinvite.MergeReply(ctx, r.Event, inner, invitee, r.Keys)
+		if !errors.Is(err, fedinvite.ErrNotJSON) {
+			return merged, err
 		}
-		return InviteReply{}, err
 	}
 	parse := fedinvite.ParseResponseV2
 	if v1 {
@@ -77,13 +96,19 @@ func (c *Client) SendInvite(ctx context.Context, r InviteRequest) (InviteReply, 
 	}
 	response, err := parse(answer)
 	if err != nil {
-		return InviteReply{}, fmt.Errorf("%w of %s: %w", ErrReply, invitee, err)
+		return nil, err
 	}
-	merged, err := fedinvite.MergeReply(ctx, r.Event, response.Event, invitee, r.Keys)
-	if err != nil {
-		return InviteReply{}, fmt.Errorf("%w of %s: %w", ErrReply, invitee, err)
+	return fedinvite.MergeReply(ctx, r.Event, response.Event, invitee, r.Keys)
+}
+
+// onlyEvent cuts the event out of an answer that has no other member and no white space,
+// the usual one. If what is returned is one JSON object, the answer was as it seems.
+func onlyEvent(answer []byte) ([]byte, bool) {
+	inner, ok := bytes.CutPrefix(answer, []byte(`{"event":`))
+	if !ok {
+		return nil, false
 	}
-	return InviteReply{Event: merged, V1: v1}, nil
+	return bytes.CutSuffix(inner, []byte("}"))
 }
 
 // fallBack reports whether the v1 endpoint may do better. The specification says so
@@ -112,25 +137,40 @@ func (r *InviteRequest) check() (fedinvite.ServerName, error) {
 }
 
 // putInvite asks one version of the endpoint.
-func (c *Client) putInvite(ctx context.Context, r InviteRequest, invitee fedinvite.ServerName, v1 bool) ([]byte, error) {
+func (c *Client) putInvite(ctx context.Context, r InviteRequest, invitee fedinvite.ServerName, v1 bool, t *track) ([]byte, error) {
+	endpoint := "v2"
+	if v1 {
+		endpoint = "v1"
+	}
+	req := Request{
+		Method:      http.MethodPut,
+		Destination: invitee,
+		Path:        []string{"_matrix", "federation", endpoint, "invite", r.Event.RoomID(), r.Event.ID()},
+		Signer:      r.Signer,
+	}
+	if req.pieces = r.body; v1 || r.body == nil {
+		req.pieces = nil
+		var err error
+		if req.Body, err = r.marshal(v1); err != nil {
+			return nil, fmt.Errorf("fedclient: invite not sent: %w", err)
+		}
+	}
+	answer, err := c.doTracked(ctx, req, t)
+	if refused := t.refusal(err); refused != nil && refused.Code == fedinvite.CodeIncompatibleRoomVersion {
+		refused.RoomVersion = r.Event.Rules().Version
+	}
+	return answer, err
+}
+
+// marshal makes the body for one version of the endpoint.
+func (r *InviteRequest) marshal(v1 bool) ([]byte, error) {
 	event, err := r.Event.MarshalJSON()
 	if err != nil {
 		return nil, err
 	}
 	req := fedinvite.Request{RoomVersion: r.Event.Rules().Version, Event: event, RoomState: r.RoomState}
-	endpoint, marshal := "v2", req.MarshalV2
 	if v1 {
-		endpoint, marshal = "v1", req.MarshalV1
+		return req.MarshalV1()
 	}
-	body, err := marshal()
-	if err != nil {
-		return nil, fmt.Errorf("fedclient: invite not sent: %w", err)
-	}
-	return c.Do(ctx, Request{
-		Method:      http.MethodPut,
-		Destination: invitee,
-		Path:        []string{"_matrix", "federation", endpoint, "invite", r.Event.RoomID(), r.Event.ID()},
-		Body:        body,
-		Signer:      r.Signer,
-	})
+	return req.MarshalV2()
 }

@@ -1,0 +1,111 @@
+package fedclient
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+)
+
+// policyKeyID is the key ID of every policy server's signatures.
+const policyKeyID fedinvite.KeyID = "ed25519:policy_server"
+
+// A PolicyError is the answer of a room's policy server, or the lack of one: the event
+// must not be sent. Err is a [*RemoteError] if it refused; else it wraps
+// [fedinvite.ErrBadKey] if the room names a key by which nothing can be signed,
+// [ErrReply] if the answer has no valid signature, or [ErrUnreachable].
+type PolicyError struct {
+	Server fedinvite.ServerName
+	Err    error
+}
+
+// Error returns the name of the server and the text of Err.
+func (e *PolicyError) Error() string {
+	return "policy server " + string(e.Server) + ": " + e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *PolicyError) Unwrap() error { return e.Err }
+
+// A policyServer is whom a room wants to be asked before anything is sent into it.
+type policyServer struct {
+	name fedinvite.ServerName
+	key  fedinvite.VerifyKey
+}
+
+// findPolicyServer finds out whether the room has a policy server (server-server API,
+// "Determining if a Policy Server is enabled in a room"). One whose key is none can sign
+// nothing, so that nothing may be sent.
+func (c *composition) findPolicyServer(context.Context) error {
+	event := c.room.state.Get(policyKey.Type, policyKey.Key)
+	if event == nil || c.room.joined == nil {
+		return nil
+	}
+	var via, key *string // by null they stay nil
+	if json.Unmarshal([]byte(event.ContentJSON("via")), &via) != nil || via == nil ||
+		json.Unmarshal([]byte(event.ContentJSON("public_keys", "ed25519")), &key) != nil || key == nil {
+		return nil
+	}
+	name, err := fedinvite.ParseServerName(*via)
+	if err != nil || !c.room.joined(name) {
+		return nil
+	}
+	public, err := fedinvite.ParsePublicKey(*key)
+	if err != nil {
+		return &PolicyError{name, fmt.Errorf("m.room.policy: %w", err)}
+	}
+	if c.signer.ServerName() == name && c.signer.KeyID() == policyKeyID {
+		return fmt.Errorf("fedclient: our own signing key has the ID of policy servers' keys, %s", policyKeyID)
+	}
+	c.policy = &policyServer{name, fedinvite.VerifyKey{Public: public}}
+	return nil
+}
+
+// askPolicyServer adds the policy server's signature (server-server API, "Asking for a
+// Policy Server signature on an event").
+func (c *composition) askPolicyServer(ctx context.Context) error {
+	if c.policy == nil {
+		return nil
+	}
+	answer, err := c.config.Client.Do(ctx, Request{
+		Method:      http.MethodPost,
+		Destination: c.policy.name,
+		Path:        []string{"_matrix", "policy", "v1", "sign"},
+		Body:        c.event.AppendJSON(nil),
+		Signer:      c.signer,
+	})
+	switch {
+	case isHookError(err):
+		return err
+	case err != nil:
+		return &PolicyError{c.policy.name, err}
+	}
+	signed, err := c.policy.merge(c.event, answer)
+	if err != nil {
+		return &PolicyError{c.policy.name, fmt.Errorf("%w: %w", ErrReply, err)}
+	}
+	c.event = signed
+	return nil
+}
+
+// merge takes the one signature out of the answer that was asked for, and verifies it.
+func (p *policyServer) merge(event *fedinvite.Event, answer []byte) (*fedinvite.Event, error) {
+	text, err := fedinvite.LegacyCanonicalJSON(answer)
+	if err != nil {
+		return nil, err
+	}
+	var servers, keys map[string]json.RawMessage // exact names, unlike a struct
+	var encoded string
+	if json.Unmarshal(text, &servers) != nil ||
+		json.Unmarshal(servers[string(p.name)], &keys) != nil ||
+		json.Unmarshal(keys[string(policyKeyID)], &encoded) != nil {
+		return nil, fmt.Errorf("%w: there is none of %s by %s", fedinvite.ErrSignature, p.name, policyKeyID)
+	}
+	signature, err := fedinvite.DecodeBase64(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", fedinvite.ErrSignature, err)
+	}
+	return event.WithForeignSignature(p.name, policyKeyID, p.key, signature)
+}

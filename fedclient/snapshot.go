@@ -1,0 +1,142 @@
+package fedclient
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+)
+
+// ErrSnapshot: what the author's [Room] returned cannot be: no create event or no
+// extremities, events of another room or room version, two for one state key.
+var ErrSnapshot = errors.New("contradictory snapshot of the room")
+
+// Limits of what is taken from a snapshot.
+const (
+	maxPrevEvents = 20
+	maxEventID    = 255 // bytes
+)
+
+// policyKey is the event that names the room's policy server.
+var policyKey = eventauth.StateKey{Type: "m.room.policy"}
+
+// shownKeys is the state that fedinvite.SelectRoomState chooses from, beside the sender's
+// membership.
+var shownKeys = []eventauth.StateKey{
+	{Type: "m.room.create"}, {Type: "m.room.name"}, {Type: "m.room.canonical_alias"}, {Type: "m.room.avatar"},
+	{Type: "m.room.join_rules"}, {Type: "m.room.encryption"}, {Type: "m.room.topic"},
+}
+
+// A moment is a snapshot that was checked, cut down to what was wanted of it.
+type moment struct {
+	state  eventauth.State // one event for each key, none nil
+	prev   []fedinvite.EventRef
+	depth  int64 // of the new event
+	joined func(fedinvite.ServerName) bool
+}
+
+// wanted returns the state that it takes to make the event of change.
+func wanted(change eventauth.Change) []eventauth.StateKey {
+	want := slices.Grow(change.Needs(), len(shownKeys)+1)
+	add := func(keys ...eventauth.StateKey) {
+		for _, k := range keys {
+			if !slices.Contains(want, k) {
+				want = append(want, k)
+			}
+		}
+	}
+	add(policyKey)
+	if change.Membership == "invite" {
+		add(shownKeys...)
+	}
+	return want
+}
+
+// check refuses what cannot be; the errors wrap ErrSnapshot.
+func (s *Snapshot) check(roomID string, want []eventauth.StateKey, rules fedinvite.Rules) (*moment, error) {
+	m := &moment{joined: s.Joined}
+	var err error
+	if m.state, err = selectState(s.State, roomID, want, rules); err != nil {
+		return nil, err
+	}
+	if m.state.Get("m.room.create", "") == nil {
+		return nil, fmt.Errorf("%w: no m.room.create event", ErrSnapshot)
+	}
+	if m.prev, err = selectExtremities(s.Extremities, rules); err != nil {
+		return nil, err
+	}
+	if s.Depth < 0 {
+		return nil, fmt.Errorf("%w: depth %d", ErrSnapshot, s.Depth)
+	}
+	m.depth = min(s.Depth, rules.MaxDepth-1) + 1
+	return m, nil
+}
+
+// selectState returns what was wanted.
+func selectState(state eventauth.State, roomID string, want []eventauth.StateKey, rules fedinvite.Rules) (eventauth.State, error) {
+	chosen := make(eventauth.State, 0, len(want))
+	for _, e := range state {
+		if e == nil {
+			continue
+		}
+		key, ok := e.StateKey()
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%w: %s is no state event", ErrSnapshot, e.ID())
+		case e.RoomID() != roomID:
+			return nil, fmt.Errorf("%w: %s %s is of room %s", ErrSnapshot, e.Type(), e.ID(), e.RoomID())
+		case e.Rules() != rules:
+			return nil, fmt.Errorf("%w: %s %s was parsed by other rules than those of room version %s", ErrSnapshot, e.Type(), e.ID(), rules.Version)
+		case !slices.Contains(want, eventauth.StateKey{Type: e.Type(), Key: key}):
+			continue
+		}
+		if other := chosen.Get(e.Type(), key); other != nil {
+			return nil, fmt.Errorf("%w: %s and %s are both the %s of %q", ErrSnapshot, other.ID(), e.ID(), e.Type(), key)
+		}
+		chosen = append(chosen, e)
+	}
+	return chosen, nil
+}
+
+// selectExtremities returns the prev_events.
+func selectExtremities(extremities []fedinvite.EventRef, rules fedinvite.Rules) ([]fedinvite.EventRef, error) {
+	if len(extremities) == 0 {
+		return nil, fmt.Errorf("%w: no forward extremities", ErrSnapshot)
+	}
+	prev := extremities[:min(len(extremities), maxPrevEvents)]
+	for i, ref := range prev {
+		switch {
+		case !strings.HasPrefix(ref.ID, "$") || len(ref.ID) > maxEventID || !utf8.ValidString(ref.ID):
+			return nil, fmt.Errorf("%w: an extremity without an event ID", ErrSnapshot)
+		case rules.EventIDs == fedinvite.EventIDServer && len(ref.SHA256) != 32:
+			return nil, fmt.Errorf("%w: the reference hash of extremity %s is not 32 bytes", ErrSnapshot, ref.ID)
+		case slices.ContainsFunc(prev[:i], func(other fedinvite.EventRef) bool { return other.ID == ref.ID }):
+			return nil, fmt.Errorf("%w: %s is an extremity twice", ErrSnapshot, ref.ID)
+		}
+	}
+	return prev, nil
+}
+
+// roomState returns what the invited user is shown, in no particular order.
+func (m *moment) roomState(sender string) []*fedinvite.Event {
+	shown := make([]*fedinvite.Event, 0, len(shownKeys)+1)
+	for _, k := range shownKeys {
+		shown = append(shown, m.state.Get(k.Type, k.Key)) // nil is none
+	}
+	return append(shown, m.state.Get("m.room.member", sender))
+}
+
+// federates reports whether users of the server can join: a room with m.federate false is
+// for those of its creator's server only.
+func (m *moment) federates(server fedinvite.ServerName) bool {
+	create := m.state.Get("m.room.create", "")
+	if create.ContentJSON("m.federate") != "false" {
+		return true
+	}
+	_, home, err := fedinvite.ParseUserID(create.Sender())
+	return err == nil && home == server
+}
