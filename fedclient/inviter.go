@@ -37,6 +37,11 @@ type InviterConfig struct {
 	// those from other servers; nil: none is refused. Here the invite is signed and the
 	// room state is there: our own.
 	Policy func(ctx context.Context, inv *fedinvite.Invite) error
+	// Made is called with an invite to a remote user that is about to be sent to the user's
+	// server, once the room's policy server has agreed to it; nil: nobody is told. The user
+	// may decline before we have read the answer: whoever wants to know the invite then
+	// stores it now, as one that is not in the room yet. An error ends the invite.
+	Made func(ctx context.Context, e *fedinvite.Event) error
 	// Rules, as in [fedinvite.Config]; nil: [fedinvite.RoomVersion.Rules]. The Room must
 	// parse its events by the same.
 	Rules func(fedinvite.RoomVersion) (fedinvite.Rules, error)

@@ -33,7 +33,7 @@ type composition struct {
 	want     []eventauth.StateKey
 	snapshot *Snapshot // as it came
 	rules    fedinvite.Rules
-	room     *moment       // what was made of the snapshot
+	room     *Snapshot     // the same, checked
 	policy   *policyServer // nil: the room has none
 
 	event     *fedinvite.Event
@@ -146,19 +146,19 @@ func (c *composition) understand(context.Context) error {
 		return &hookError{fmt.Errorf("%w: InviterConfig.Rules returned none for %q", fedinvite.ErrRoomVersion, version)}
 	}
 	c.rules = rules
-	c.room, err = c.snapshot.check(c.RoomID, c.want, rules)
+	c.room, err = c.snapshot.Checked(c.RoomID, c.want, rules)
 	return err
 }
 
 // authorise asks the rules of the room.
 func (c *composition) authorise(context.Context) error {
 	if c.membership == "leave" {
-		member := c.room.state.Get("m.room.member", c.Invitee)
+		member := c.room.State.Get("m.room.member", c.Invitee)
 		if member == nil || member.Membership() != "invite" {
 			return forbidden("the user is not invited")
 		}
 	}
-	switch err := c.change.Authorize(c.rules, c.room.state); {
+	switch err := c.change.Authorize(c.rules, c.room.State); {
 	case errors.Is(err, eventauth.ErrState):
 		return fmt.Errorf("%w: %w", ErrSnapshot, err)
 	case err != nil:
@@ -172,7 +172,7 @@ func (c *composition) authorise(context.Context) error {
 
 // build makes the event.
 func (c *composition) build(ctx context.Context) error {
-	auth := eventauth.SelectAuthEvents(c.change, c.rules, c.room.state)
+	auth := eventauth.SelectAuthEvents(c.change, c.rules, c.room.State)
 	refs := make([]fedinvite.EventRef, len(auth))
 	for i, e := range auth {
 		if refs[i].ID = e.ID(); c.rules.EventIDs == fedinvite.EventIDServer {
@@ -188,8 +188,8 @@ func (c *composition) build(ctx context.Context) error {
 		Sender:     c.Sender,
 		Invitee:    c.Invitee,
 		AuthEvents: refs,
-		PrevEvents: c.room.prev,
-		Depth:      c.room.depth,
+		PrevEvents: c.room.Extremities,
+		Depth:      c.room.Depth + 1,
 		Time:       c.Time,
 		Content:    c.Content,
 	}, c.rules, c.signer)
@@ -215,6 +215,14 @@ func (c *composition) showRoom(context.Context) error {
 
 // deliverRemote asks the invited server.
 func (c *composition) deliverRemote(ctx context.Context) error {
+	if c.config.Made != nil {
+		if err := c.config.Made(ctx, c.event); err != nil {
+			return &hookError{err}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 	body, err := c.body()
 	if err != nil {
 		return err

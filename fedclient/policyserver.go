@@ -39,8 +39,8 @@ type policyServer struct {
 // "Determining if a Policy Server is enabled in a room"). One whose key is none can sign
 // nothing, so that nothing may be sent.
 func (c *composition) findPolicyServer(context.Context) error {
-	event := c.room.state.Get(policyKey.Type, policyKey.Key)
-	if event == nil || c.room.joined == nil {
+	event := c.room.State.Get(policyKey.Type, policyKey.Key)
+	if event == nil || c.room.Joined == nil {
 		return nil
 	}
 	var via, key *string // by null they stay nil
@@ -49,7 +49,7 @@ func (c *composition) findPolicyServer(context.Context) error {
 		return nil
 	}
 	name, err := fedinvite.ParseServerName(*via)
-	if err != nil || !c.room.joined(name) {
+	if err != nil || !c.room.Joined(name) {
 		return nil
 	}
 	public, err := fedinvite.ParsePublicKey(*key)

@@ -31,14 +31,6 @@ var shownKeys = []eventauth.StateKey{
 	{Type: "m.room.join_rules"}, {Type: "m.room.encryption"}, {Type: "m.room.topic"},
 }
 
-// A moment is a snapshot that was checked, cut down to what was wanted of it.
-type moment struct {
-	state  eventauth.State // one event for each key, none nil
-	prev   []fedinvite.EventRef
-	depth  int64 // of the new event
-	joined func(fedinvite.ServerName) bool
-}
-
 // wanted returns the state that it takes to make the event of change.
 func wanted(change eventauth.Change) []eventauth.StateKey {
 	want := slices.Grow(change.Needs(), len(shownKeys)+1)
@@ -56,24 +48,27 @@ func wanted(change eventauth.Change) []eventauth.StateKey {
 	return want
 }
 
-// check refuses what cannot be; the errors wrap ErrSnapshot.
-func (s *Snapshot) check(roomID string, want []eventauth.StateKey, rules fedinvite.Rules) (*moment, error) {
-	m := &moment{joined: s.Joined}
-	var err error
-	if m.state, err = selectState(s.State, roomID, want, rules); err != nil {
+// Checked returns the snapshot cut down to what a new event in the room needs: the state
+// that was wanted, without nil, and 20 extremities at most; one more than Depth is the
+// event's depth. What cannot be wraps [ErrSnapshot]: no create event, no extremities,
+// state events of another room or of other rules than the ones given, two for one key, a
+// negative depth. It is for those who use a [Room] of their own for something else.
+func (s *Snapshot) Checked(roomID string, want []eventauth.StateKey, rules fedinvite.Rules) (*Snapshot, error) {
+	state, err := selectState(s.State, roomID, want, rules)
+	if err != nil {
 		return nil, err
 	}
-	if m.state.Get("m.room.create", "") == nil {
+	if state.Get("m.room.create", "") == nil {
 		return nil, fmt.Errorf("%w: no m.room.create event", ErrSnapshot)
 	}
-	if m.prev, err = selectExtremities(s.Extremities, rules); err != nil {
+	prev, err := selectExtremities(s.Extremities, rules)
+	if err != nil {
 		return nil, err
 	}
 	if s.Depth < 0 {
 		return nil, fmt.Errorf("%w: depth %d", ErrSnapshot, s.Depth)
 	}
-	m.depth = min(s.Depth, rules.MaxDepth-1) + 1
-	return m, nil
+	return &Snapshot{s.Version, state, prev, min(s.Depth, rules.MaxDepth-1), s.Joined}, nil
 }
 
 // selectState returns what was wanted.
@@ -122,18 +117,18 @@ func selectExtremities(extremities []fedinvite.EventRef, rules fedinvite.Rules) 
 }
 
 // roomState returns what the invited user is shown, in no particular order.
-func (m *moment) roomState(sender string) []*fedinvite.Event {
+func (s *Snapshot) roomState(sender string) []*fedinvite.Event {
 	shown := make([]*fedinvite.Event, 0, len(shownKeys)+1)
 	for _, k := range shownKeys {
-		shown = append(shown, m.state.Get(k.Type, k.Key)) // nil is none
+		shown = append(shown, s.State.Get(k.Type, k.Key)) // nil is none
 	}
-	return append(shown, m.state.Get("m.room.member", sender))
+	return append(shown, s.State.Get("m.room.member", sender))
 }
 
 // federates reports whether users of the server can join: a room with m.federate false is
 // for those of its creator's server only.
-func (m *moment) federates(server fedinvite.ServerName) bool {
-	create := m.state.Get("m.room.create", "")
+func (s *Snapshot) federates(server fedinvite.ServerName) bool {
+	create := s.State.Get("m.room.create", "")
 	if create.ContentJSON("m.federate") != "false" {
 		return true
 	}
