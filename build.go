@@ -222,7 +222,9 @@ func (d *Draft) eventID(text []byte, s Signer) []byte {
 		return appendQuoted(member, d.EventID)
 	}
 	hash := sha256.Sum256(text)
-	return appendQuoted(member, "$"+base64.RawURLEncoding.EncodeToString(hash[:])+":"+string(s.ServerName()))
+	local := base64.RawURLEncoding.EncodeToString(hash[:])
+	room := maxIdentifier - len("$:") - len(s.ServerName()) // with a long name not for all of it
+	return appendQuoted(member, "$"+local[:max(0, min(len(local), room))]+":"+string(s.ServerName()))
 }
 
 // signatureSize returns how long the entry of s in empty signatures will be.

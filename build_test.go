@@ -795,3 +795,28 @@ func TestMergeReplyOfVersionsBefore5IgnoresKeyValidity(t *testing.T) {
 		}
 	})
 }
+
+// An event ID that is derived has at most 255 bytes, however long the server's name is.
+func TestNewInviteOfALongServerName(t *testing.T) {
+	for _, length := range []int{209, 210, 211, 250, 253} {
+		server := fedinvite.ServerName(strings.Repeat("a", length))
+		d := inviteDraft(fedinvite.RoomV1)
+		d.Sender, d.EventID = "@:"+string(server), ""
+		e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, fedinvite.RoomV1), newSigner(t, server))
+		if err != nil {
+			t.Errorf("%d: %v", length, err)
+			continue
+		}
+		if want := min(255, 1+43+1+length); len(e.ID()) != want {
+			t.Errorf("%d: ID of %d bytes, want %d", length, len(e.ID()), want)
+		}
+	}
+	for _, length := range []int{254, 255} { // which no user ID fits
+		d := inviteDraft(fedinvite.RoomV1)
+		d.EventID = ""
+		server := fedinvite.ServerName(strings.Repeat("a", length))
+		if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, fedinvite.RoomV1), newSigner(t, server)); err == nil {
+			t.Errorf("%d: no error", length)
+		}
+	}
+}

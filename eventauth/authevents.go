@@ -10,7 +10,8 @@ import (
 // CheckAuthEvents checks an m.room.member event, of whatever membership, by the rule
 // "Considering the event's auth_events": 2 in room versions 1–11, 3 in 12. auth are the
 // events that e names there, all of them, in any order. That none of them was itself
-// rejected (2.3) is for the caller to know.
+// rejected (2.3) is for the caller to know. Their content is not looked at, so that their
+// content hashes do not matter here.
 //
 // Errors are a [*RuleError], or wrap ErrState if auth are not the events that e names,
 // ErrUnsupported or fedinvite.ErrRoomVersion.
@@ -34,8 +35,8 @@ func CheckAuthEvents(e *fedinvite.Event, auth []*fedinvite.Event) error {
 	for _, a := range auth {
 		if a.RoomID() != e.RoomID() {
 			elsewhere = true
-		} else if v := a.Rules().Version; v != rules.Version {
-			return fmt.Errorf("%w: %s is of room version %q, not %q", ErrState, a.ID(), v, rules.Version)
+		} else if a.Rules() != rules {
+			return fmt.Errorf("%w: %q was parsed by other rules than those of room version %q", ErrState, a.ID(), rules.Version)
 		}
 		key, isState := a.StateKey()
 		k := StateKey{a.Type(), key}

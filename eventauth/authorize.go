@@ -10,6 +10,11 @@ import (
 // wrong, the redacted copy counts. In room versions with
 // join_authorised_via_users_server, an event that names one must carry a signature of
 // that server; that it is valid is for [fedinvite.Event.Verify] to say.
+//
+// An event that somebody else made is authorised by its auth_events and, once more, by
+// the state before it (server-server API, "Checks performed on receipt of a PDU"). In
+// rooms with RoomIDIsCreateEvent auth_events must not name the create event, which the
+// room ID names: add it to them, or rule 2 rejects.
 func Authorize(e *fedinvite.Event, state State) error {
 	rules, err := rulesOf(e)
 	if err != nil {
@@ -25,9 +30,11 @@ func Authorize(e *fedinvite.Event, state State) error {
 	return a.authorize(state)
 }
 
-// Authorize checks the change against state, that of the room before it. It must hold
-// what Needs names, as far as the room has it. Rules about auth_events are left to
-// CheckAuthEvents, except that there is no room without a create event.
+// Authorize checks the change against state: that of the room before it or, for an event
+// that there is already, its auth_events, to which the create event has to be added in
+// rooms with RoomIDIsCreateEvent. It must hold what Needs names, as far as the room has
+// it. Rules about auth_events are left to CheckAuthEvents, except that there is no room
+// without a create event.
 //
 // Errors are a [*RuleError], or wrap ErrState, ErrUnsupported or
 // fedinvite.ErrRoomVersion.

@@ -12,9 +12,12 @@ import (
 // m.room.member events with membership invite, leave or knock.
 var ErrUnsupported = errors.New("not a membership that this package authorises")
 
-// ErrState: the room state that was given cannot be the state of that room at one
-// moment: two events for one type and state key, an event of another room or room
-// version, a membership or power level that no rule would have let in.
+// ErrState: nothing can be said by the room state that was given. Either it cannot be
+// the state of that room at one moment: two events for one type and state key, an event
+// of another room or room version, a membership that no rule would have let in. Or a
+// power level that is needed cannot be read. In room versions 1–9 the rules let some of
+// those in (text that is no integer, true, numbers beyond 64 bits); the specification
+// does not say what they mean, so that nothing is allowed by them.
 var ErrState = errors.New("contradictory room state")
 
 // A RuleError says by which rule an event is rejected. It wraps [fedinvite.ErrForbidden].

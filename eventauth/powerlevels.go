@@ -28,17 +28,18 @@ const (
 // PowerLevels are the power levels of a room at one moment, with their defaults
 // (client-server API, m.room.power_levels; each room version's page). Make one with
 // [ParsePowerLevels]. All its methods fail with [ErrState] if the value that is asked
-// for is there but is no power level of the room version (null is there), or does not
-// fit into 64 bits; other values do not matter.
+// for is there but is no power level of the room version, or does not fit into 64 bits;
+// other values do not matter. In room versions 1–9, whose rules let it in, a property
+// that is null counts as absent; so it does not in users, nor in later versions.
 type PowerLevels struct {
 	create, levels *fedinvite.Event
 	rules          fedinvite.AuthRules
 }
 
 // ParsePowerLevels takes the room's m.room.create event and its m.room.power_levels
-// event, nil if there is none. Only values that are asked for are read. Errors wrap
-// ErrState if they are not what they should be, of one room and version, or
-// fedinvite.ErrRoomVersion.
+// event, nil if there is none; if the content hash of one is wrong, its redacted copy
+// counts. Only values that are asked for are read. Errors wrap ErrState if they are not
+// what they should be, of one room and version, or fedinvite.ErrRoomVersion.
 func ParsePowerLevels(create, levels *fedinvite.Event) (PowerLevels, error) {
 	if create == nil {
 		return PowerLevels{}, fmt.Errorf("%w: no m.room.create event", ErrState)
@@ -50,10 +51,13 @@ func ParsePowerLevels(create, levels *fedinvite.Event) (PowerLevels, error) {
 	if !isState(create, typeCreate) || levels != nil && !isState(levels, typePowerLevels) {
 		return PowerLevels{}, fmt.Errorf("%w: want an m.room.create and an m.room.power_levels event", ErrState)
 	}
-	if levels != nil && (levels.RoomID() != create.RoomID() || levels.Rules().Version != rules.Version) {
+	if levels != nil && (levels.RoomID() != create.RoomID() || levels.Rules() != rules) {
 		return PowerLevels{}, fmt.Errorf("%w: power levels of another room", ErrState)
 	}
-	return PowerLevels{create, levels, rules.Auth}, nil
+	if levels != nil {
+		levels = kept(levels)
+	}
+	return PowerLevels{kept(create), levels, rules.Auth}, nil
 }
 
 // isState reports whether e is the one state event of its type.
@@ -116,10 +120,11 @@ func (p PowerLevels) property(name string, otherwise Level) (Level, error) {
 	if p.levels == nil {
 		return otherwise, nil
 	}
-	if raw := p.levels.ContentJSON(name); raw != "" {
-		return p.parse(raw)
+	raw := p.levels.ContentJSON(name)
+	if raw == "" || raw == "null" && p.rules.PowerLevels < fedinvite.PowerLevelIntegers {
+		return otherwise, nil
 	}
-	return otherwise, nil
+	return p.parse(raw)
 }
 
 func (p PowerLevels) parse(raw string) (Level, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,6 +123,26 @@ func (r *room) sign(raw json.RawMessage, server fedinvite.ServerName) json.RawMe
 		r.Fatal(err)
 	}
 	return raw
+}
+
+// tampered is an event whose content was changed after it had been hashed and signed,
+// which its ID and its signatures do not show.
+func tampered(r *room, e *fedinvite.Event, member string, value any) *fedinvite.Event {
+	r.Helper()
+	o := decode(r, string(e.AppendJSON(nil)))
+	o["content"].(object)[member] = value
+	changed := r.parse(encode(r, o))
+	if changed.HashOK() || changed.ID() != e.ID() || changed.ReferenceHash() != e.ReferenceHash() {
+		r.Fatalf("content hash right %v, ID %s, want false, %s", changed.HashOK(), changed.ID(), e.ID())
+	}
+	return changed
+}
+
+// tamper puts that event into the state in the place of the first of its type.
+func (r *room) tamper(eventType, stateKey, member string, value any) {
+	r.Helper()
+	e := r.state.Get(eventType, stateKey)
+	r.state[slices.Index(r.state, e)] = tampered(r, e, member, value)
 }
 
 func (r *room) parse(raw json.RawMessage) *fedinvite.Event {

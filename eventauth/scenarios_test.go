@@ -142,15 +142,61 @@ func TestAWrongContentHashLeavesTheRedactedCopy(t *testing.T) {
 		if c, err := eventauth.ChangeOf(forged); err != nil || (c.ThirdParty != nil) != rules.Redaction.KeepThirdParty {
 			t.Errorf("ChangeOf: third_party_invite %s, error %v", c.ThirdParty, err)
 		}
-		if rules.Redaction.KeepInvite {
-			return
-		}
-		// Power levels are taken as they are, although redaction would take invite away.
-		o = decode(t, string(r.state.Get("m.room.power_levels", "").AppendJSON(nil)))
-		o["content"].(object)["more"] = true
-		state := slices.DeleteFunc(slices.Clone(r.state), func(e *fedinvite.Event) bool { return e.Type() == "m.room.power_levels" })
-		checkRule(t, rules.Version, eventauth.Authorize(e, append(state, r.parse(encode(t, o)))), "invite.5")
 	})
+}
+
+// "Passes hash checks, otherwise it is redacted before being processed further": this goes
+// for the events by which another is authorised too.
+func TestStateWithAWrongContentHashIsRedacted(t *testing.T) {
+	for _, tc := range []struct {
+		name, versions string
+		scene          scene
+		eventType, key string // of the state event that is tampered with
+		member         string // and what of its content
+		value          any
+		before, after  string // the rule that rejects
+	}{
+		{"a token with another's key", "", scene{does: "invite", third: &thirdParty{keys: `{"public_key":"$OTHER"}`}},
+			"m.room.third_party_invite", token, "public_key", withKeys(t, "$KEY"), "invite.1.8", "invite.1.8"},
+		{"a token with one more key", "", scene{does: "invite", third: &thirdParty{keys: `{"public_key":"$OTHER"}`}},
+			"m.room.third_party_invite", token, "public_keys", []object{{"public_key": withKeys(t, "$KEY")}}, "invite.1.8", "invite.1.8"},
+		{"a token with another name", "", scene{does: "invite", third: &thirdParty{}},
+			"m.room.third_party_invite", token, "display_name", "", "", "invite.1.8"},
+		{"a low invite level", "1-10", scene{does: "invite", alice: "join", levels: `{"invite":0,"users_default":-1}`},
+			"m.room.power_levels", "", "invite", -1, "invite.5", "invite.5"},
+		{"a high invite level, of which nothing is left", "1-10", scene{does: "invite", alice: "join", levels: `{}`},
+			"m.room.power_levels", "", "invite", 100, "", ""},
+		{"levels that redaction keeps, with something else", "11-", scene{does: "invite", alice: "join", levels: invite2},
+			"m.room.power_levels", "", "more", true, "invite.5", "invite.5"},
+		{"levels whose invite level redaction takes away", "1-10", scene{does: "invite", alice: "join", levels: invite2},
+			"m.room.power_levels", "", "more", true, "invite.5", ""},
+		{"a membership with something else", "", scene{does: "invite", alice: "join", bob: "ban"},
+			"m.room.member", bob, "displayname", "B", "invite.3", "invite.3"},
+		{"a join rule with something else", "7-", scene{does: "knock", to: alice, joinRule: "knock"},
+			"m.room.join_rules", "", "more", true, "", ""},
+		{"a creation that does not federate any more", "1-10", scene{does: "invite", alice: "join", creator: dave},
+			"m.room.create", "", "m.federate", false, "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
+				if !in(rules.Version, tc.versions) {
+					return
+				}
+				r, e := tc.scene.build(t, rules)
+				checkRule(t, rules.Version, eventauth.Authorize(e, r.state), tc.before)
+				r.tamper(tc.eventType, tc.key, tc.member, tc.value)
+				checkRule(t, rules.Version, eventauth.Authorize(e, r.state), tc.after)
+				if tc.eventType != "m.room.third_party_invite" {
+					return
+				}
+				good := json.RawMessage(e.ContentJSON("third_party_invite", "signed"))
+				keys, err := eventauth.VerifyThirdParty(good, r.state.Get(tc.eventType, tc.key))
+				if !errors.Is(err, fedinvite.ErrSignature) || keys != nil {
+					t.Errorf("VerifyThirdParty: keys %v, error %v, want ErrSignature", keys, err)
+				}
+			})
+		})
+	}
 }
 
 // Auth: sender not joined / PL below / no PL event / v12 creator: reject / reject / allow / allow.
@@ -201,7 +247,7 @@ func TestVerifyThirdParty(t *testing.T) {
 		err           error
 	}{
 		{"its URL", `{"public_key":"$KEY","key_validity_url":"https://id2/"}`, good, keys{{key, "https://id2/"}}, nil},
-		{"no URL", `{"public_key":"$KEY","key_validity_url":7}`, good, keys{{key, ""}}, nil},
+		{"no URL", `{"public_key":"$KEY"}`, good, keys{{key, ""}}, nil},
 		{"every URL", `{"public_key":"$KEY","key_validity_url":"u","public_keys":[{"public_key":"$OTHER"},{"public_key":"$URLKEY","key_validity_url":"v"},{"public_key":"$KEY"}]}`,
 			good, keys{{key, "u"}, {url, "v"}, {key, ""}}, nil},
 		{"another key", `{"public_key":"$OTHER"}`, good, nil, fedinvite.ErrSignature},
@@ -224,6 +270,38 @@ func TestVerifyThirdParty(t *testing.T) {
 	for name, event := range map[string]*fedinvite.Event{"none": nil, "the zero event": new(fedinvite.Event), "another type": r.state[0]} {
 		if _, err := eventauth.VerifyThirdParty(good, event); !errors.Is(err, eventauth.ErrState) {
 			t.Errorf("%s: error %v, want ErrState", name, err)
+		}
+	}
+}
+
+// "If this URL is absent, the key must be considered valid indefinitely": one that is there
+// and cannot be asked is not absent. The rules of the room do not look at it.
+func TestAKeyWhoseValidityURLIsNone(t *testing.T) {
+	type keys = []eventauth.ThirdPartyKey
+	key, url := withKeys(t, "$KEY"), withKeys(t, "$URLKEY")
+	for _, odd := range []string{`7`, `null`, `{"a":"https://id2/"}`, `["https://id2/"]`, `true`, `""`} {
+		for _, tc := range []struct {
+			name, content string
+			want          keys
+			err           error
+		}{
+			{"public_key", `{"public_key":"$KEY","key_validity_url":` + odd + `}`, nil, fedinvite.ErrSignature},
+			{"one of public_keys", `{"public_keys":[{"public_key":"$KEY","key_validity_url":` + odd + `}]}`, nil, fedinvite.ErrSignature},
+			{"beside others", `{"public_key":"$KEY","key_validity_url":` + odd + `,"public_keys":[{"public_key":"$URLKEY","key_validity_url":"v"},{"public_key":"$URLKEY"}]}`,
+				keys{{url, "v"}, {url, ""}}, nil},
+			{"behind another", `{"public_key":"$KEY","key_validity_url":"u","public_keys":[{"public_key":"$KEY","key_validity_url":` + odd + `}]}`, keys{{key, "u"}}, nil},
+		} {
+			t.Run(odd+"/"+tc.name, func(t *testing.T) {
+				eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
+					r, e := scene{does: "invite", third: &thirdParty{keys: tc.content}}.build(t, rules)
+					checkRule(t, rules.Version, eventauth.Authorize(e, r.state), "")
+					good := json.RawMessage(e.ContentJSON("third_party_invite", "signed"))
+					got, err := eventauth.VerifyThirdParty(good, r.state.Get("m.room.third_party_invite", token))
+					if !errors.Is(err, tc.err) || !slices.Equal(got, tc.want) {
+						t.Errorf("keys %v, error %v, want %v, %v", got, err, tc.want, tc.err)
+					}
+				})
+			})
 		}
 	}
 }

@@ -18,9 +18,11 @@ const (
 // A StateKey names one entry of a room's state.
 type StateKey struct{ Type, Key string }
 
-// A State holds state events of one room at one moment, in any order. They are taken
-// as they are: their content hashes do not matter. What a function does not need may
-// be missing or in it; nil entries are ignored.
+// A State holds state events of one room at one moment, in any order. They have to be
+// parsed by the rules of the room's own version; those of room versions 1 and 2 differ in
+// their names alone, and are told apart like all others. If the content hash of an event
+// is wrong, its redacted copy counts. What a function does not need may be missing or in
+// it; nil entries are ignored.
 type State []*fedinvite.Event
 
 // Get returns the first event of that type and state key, or nil.
@@ -43,31 +45,42 @@ type view struct {
 	token                     *fedinvite.Event // the m.room.third_party_invite event
 }
 
-// look finds the events, and what is contradictory about them.
+// look finds the events, in the copies that count, and what is contradictory about them.
 func (a *attempt) look(state State) error {
 	for _, e := range state {
 		if e == nil {
 			continue
 		}
-		if v := e.Rules().Version; v != a.rules.Version {
-			return fmt.Errorf("%w: %s %s is of room version %q, not %q", ErrState, e.Type(), e.ID(), v, a.rules.Version)
+		if e.Rules() != a.rules {
+			return fmt.Errorf("%w: %q %q was parsed by other rules than those of room version %q", ErrState, e.Type(), e.ID(), a.rules.Version)
 		}
 		if e.RoomID() != a.RoomID {
-			return fmt.Errorf("%w: %s %s is of room %q, not %q", ErrState, e.Type(), e.ID(), e.RoomID(), a.RoomID)
+			return fmt.Errorf("%w: %q %q is of room %q, not %q", ErrState, e.Type(), e.ID(), e.RoomID(), a.RoomID)
 		}
 		slot := a.slot(e)
 		if slot == nil {
 			continue
 		}
 		if *slot != nil {
-			return fmt.Errorf("%w: %s and %s are both the %s of one state key", ErrState, (*slot).ID(), e.ID(), e.Type())
+			return fmt.Errorf("%w: %q and %q are both the %q of one state key", ErrState, (*slot).ID(), e.ID(), e.Type())
 		}
 		*slot = e
 	}
+	a.view.keep()
 	if a.Sender == a.Target {
 		a.view.target = a.view.sender
 	}
 	return nil
+}
+
+// keep replaces the events by the copies that count. Their IDs, rooms, types and state
+// keys are the same.
+func (v *view) keep() {
+	for _, e := range [...]**fedinvite.Event{&v.create, &v.levels, &v.joinRules, &v.sender, &v.target, &v.token} {
+		if *e != nil {
+			*e = kept(*e)
+		}
+	}
 }
 
 // slot returns where e belongs, or nil if nobody asks for it.
@@ -105,5 +118,5 @@ func (a *attempt) membership(member *fedinvite.Event) (string, error) {
 	case m == join, m == invite, m == leave, m == ban, m == knock && a.rules.Auth.Knock:
 		return m, nil
 	}
-	return "", fmt.Errorf("%w: unknown membership in %s", ErrState, member.ID())
+	return "", fmt.Errorf("%w: unknown membership in %q", ErrState, member.ID())
 }

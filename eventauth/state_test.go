@@ -3,6 +3,7 @@ package eventauth_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -48,13 +49,12 @@ func TestContradictoryState(t *testing.T) {
 			r.state[0] = other.state[0]
 		}},
 		{"an event of another room version", plain, func(r *room) {
-			rules := r.rules
-			rules.Version = "other"
-			e, err := fedinvite.ParseStored(r.state[0].AppendJSON(nil), rules)
-			if err != nil {
-				r.Fatal(err)
-			}
-			r.state[0] = e
+			r.rules.Version = "other"
+			r.state[0] = r.parse(r.state[0].AppendJSON(nil))
+		}},
+		{"an event of other rules of the same name", plain, func(r *room) {
+			r.rules.AuthorisingServerSigns = !r.rules.AuthorisingServerSigns
+			r.state[0] = r.parse(r.state[0].AppendJSON(nil))
 		}},
 		{"the zero event", plain, func(r *room) { r.state = append(r.state, new(fedinvite.Event)) }},
 	} {
@@ -101,6 +101,53 @@ func TestStateThatIsNotNeeded(t *testing.T) {
 		r.state = append(r.state, nil, r.event("m.room.power_levels", carol, object{"invite": 100})) // no state event
 		checkRule(t, rules.Version, eventauth.Authorize(e, r.state), "")
 	})
+}
+
+// Room versions 1 and 2 have the same rules, but for their names, and are told apart.
+func TestStateOfTheTwinVersion(t *testing.T) {
+	r, e := scene{does: "invite", alice: "join", levels: `{}`}.build(t, rulesOf(t, "1"))
+	r.rules = rulesOf(t, "2")
+	twin := r.parse(e.AppendJSON(nil))
+	if err := eventauth.Authorize(twin, r.state); !errors.Is(err, eventauth.ErrState) {
+		t.Errorf("error %v, want ErrState", err)
+	}
+	levels := r.parse(r.state.Get("m.room.power_levels", "").AppendJSON(nil))
+	if _, err := eventauth.ParsePowerLevels(r.state[0], levels); !errors.Is(err, eventauth.ErrState) {
+		t.Errorf("power levels: error %v, want ErrState", err)
+	}
+}
+
+// Event types and IDs are what peers wrote: an error shows them on one line.
+func TestErrorsQuoteWhatPeersWrote(t *testing.T) {
+	const topic = "m.\nroom.topic"
+	r, e := scene{does: "invite", alice: "join"}.build(t, rulesOf(t, "1"))
+	odd := func(eventType, stateKey string, edits ...func(object)) *fedinvite.Event {
+		return r.event(eventType, alice, object{"membership": "\n"}, append(edits, func(o object) {
+			o["event_id"], o["state_key"] = "$\n:a.example", stateKey
+		})...)
+	}
+	other := rulesOf(t, "2")
+	foreign, err := fedinvite.ParseStored(odd(topic, "").AppendJSON(nil), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, state := range map[string]eventauth.State{
+		"other rules": {foreign},
+		"other room":  {odd(topic, "", func(o object) { o["room_id"] = "!\n:a.example" })},
+		"twice":       {odd("m.room.member", bob), odd("m.room.member", bob)},
+		"membership":  {odd("m.room.member", bob)},
+	} {
+		err := eventauth.Authorize(e, append(slices.Clone(r.state), state...))
+		if !errors.Is(err, eventauth.ErrState) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %q", name, err)
+		}
+	}
+	for name, auth := range map[string][]*fedinvite.Event{"other rules": {foreign}, "not named": {r.state[0]}} {
+		named := r.event("m.room.member", alice, object{"membership": "invite"}, func(o object) { o["state_key"] = bob }, r.authEvents(foreign))
+		if err := eventauth.CheckAuthEvents(named, auth); !errors.Is(err, eventauth.ErrState) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("auth_events, %s: error %q", name, err)
+		}
+	}
 }
 
 func TestUnsupported(t *testing.T) {

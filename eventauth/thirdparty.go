@@ -3,6 +3,7 @@ package eventauth
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -10,14 +11,16 @@ import (
 	"golang.org/x/crypto/ed25519"
 )
 
-// maxChecks is how many signatures of one third-party invite are checked.
+// maxChecks is how many signatures of one third-party invite are checked. The rule has no
+// such limit: see the package comment.
 const maxChecks = 128
 
 // A ThirdPartyKey is a public key of an m.room.third_party_invite event.
 type ThirdPartyKey struct {
 	Public string // base64, as in the event
-	// ValidityURL is its key_validity_url, or "". Whoever turns a third-party invite
-	// into an invite must ask there; servers that see the invite later must not.
+	// ValidityURL is its key_validity_url, or "" if it has none and is valid without end.
+	// Whoever turns a third-party invite into an invite must ask there; servers that see
+	// the invite later must not.
 	ValidityURL string
 }
 
@@ -25,7 +28,10 @@ type ThirdPartyKey struct {
 // which signed is signed: the object of that name in content.third_party_invite, exactly
 // as it came (server-server API, "Verifying the invite"). They come in the order of the
 // event, public_key before public_keys; one that is there twice is returned twice, for
-// its URLs. Whose user signed is invited, and by which token, is not looked at.
+// its URLs. One whose key_validity_url is no string, or an empty one, is left out, as
+// nobody can ask whether it is still valid; the rules of the room, which do not ask, take
+// it. Whose user signed is invited, and by which token, is not looked at. If the content
+// hash of token is wrong, its redacted copy counts, which has no keys.
 //
 // At most 128 signatures are checked, first those by the first key; what is left then
 // counts as not signed. No key at all wraps fedinvite.ErrSignature, as it does if
@@ -33,25 +39,26 @@ type ThirdPartyKey struct {
 // wrap fedinvite.ErrNotJSON or fedinvite.ErrBadJSON if signed is no JSON object, and
 // ErrState if token is no such event.
 func VerifyThirdParty(signed json.RawMessage, token *fedinvite.Event) ([]ThirdPartyKey, error) {
-	return signingKeys(signed, token, false)
-}
-
-// signingKeys returns the keys by which signed is signed, or just the first of them.
-func signingKeys(signed json.RawMessage, token *fedinvite.Event, first bool) ([]ThirdPartyKey, error) {
 	if token == nil || token.Type() != typeThirdParty {
 		return nil, fmt.Errorf("%w: no m.room.third_party_invite event", ErrState)
 	}
+	usable := slices.DeleteFunc(publicKeys(kept(token)), func(k publicKey) bool { return !k.usable })
+	return signingKeys(signed, usable, false)
+}
+
+// signingKeys returns those of the keys by which signed is signed, or just the first.
+func signingKeys(signed json.RawMessage, keys []publicKey, first bool) ([]ThirdPartyKey, error) {
 	message, all, err := fedinvite.SignedJSON(signed)
 	if err != nil {
 		return nil, fmt.Errorf("signed of a third-party invite: %w", err)
 	}
 	v := verification{message: message, signatures: ed25519Signatures(all), known: map[string]bool{}}
 	var found []ThirdPartyKey
-	for _, key := range publicKeys(token) {
+	for _, key := range keys {
 		if !v.signedBy(key.Public) {
 			continue
 		}
-		if found = append(found, key); first {
+		if found = append(found, key.ThirdPartyKey); first {
 			break
 		}
 	}
@@ -109,16 +116,25 @@ func ed25519Signatures(signatures json.RawMessage) (all [][]byte) {
 	return all
 }
 
+// A publicKey is a key as the event has it.
+type publicKey struct {
+	ThirdPartyKey
+	usable bool // there is no key_validity_url, or one to ask
+}
+
 // publicKeys returns the keys of an m.room.third_party_invite event. What is none is
 // left out.
-func publicKeys(token *fedinvite.Event) (keys []ThirdPartyKey) {
+func publicKeys(token *fedinvite.Event) (keys []publicKey) {
 	add := func(o gjson.Result) {
 		if !o.IsObject() {
 			return
 		}
-		if public := o.Get("public_key"); public.Type == gjson.String {
-			keys = append(keys, ThirdPartyKey{public.Str, o.Get("key_validity_url").Str})
+		public, url := o.Get("public_key"), o.Get("key_validity_url")
+		if public.Type != gjson.String {
+			return
 		}
+		usable := !url.Exists() || url.Type == gjson.String && url.Str != ""
+		keys = append(keys, publicKey{ThirdPartyKey{public.Str, url.Str}, usable})
 	}
 	add(gjson.ParseBytes(token.Content()))
 	if list := gjson.Parse(token.ContentJSON("public_keys")); list.IsArray() {

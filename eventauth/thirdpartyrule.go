@@ -51,7 +51,7 @@ func (a *attempt) thirdPartyInvite() error {
 	case a.Sender != a.view.token.Sender():
 		return a.rejectThirdParty("the sender has not sent the m.room.third_party_invite event", 6)
 	}
-	if _, err := signingKeys(t.signed, a.view.token, true); err != nil {
+	if _, err := signingKeys(t.signed, publicKeys(a.view.token), true); err != nil {
 		return a.rejectThirdParty("signed is not signed by a key of the m.room.third_party_invite event", 8)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -105,6 +106,27 @@ func TestCheckedIsWhatANewEventNeeds(t *testing.T) {
 		}
 		if got, err = s.snapshot.Checked(s.roomID, want[1:], s.rules); got != nil || !errors.Is(err, fedclient.ErrSnapshot) {
 			t.Errorf("%s: without a create event: %v", version, err)
+		}
+	}
+}
+
+// What a state event's content hash does not cover is not taken from it.
+func TestCheckedRedactsWhatIsNotHashed(t *testing.T) {
+	s := newStage(t, fedinvite.RoomV11)
+	name := s.snapshot.State.Get("m.room.name", "")
+	forged := strings.Replace(string(name.AppendJSON(nil)), `"name":"n"`, `"name":"forged"`, 1)
+	e, err := fedinvite.ParseStored([]byte(forged), s.rules)
+	if err != nil || e.ID() != name.ID() || e.HashOK() {
+		t.Fatal(err, e.ID())
+	}
+	s.snapshot.State[slices.Index(s.snapshot.State, name)] = e
+	invited, err := s.invite(bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range invited.RoomState {
+		if strings.Contains(string(entry), "forged") {
+			t.Errorf("sent %s", entry)
 		}
 	}
 }

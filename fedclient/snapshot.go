@@ -49,8 +49,8 @@ func wanted(change eventauth.Change) []eventauth.StateKey {
 }
 
 // Checked returns the snapshot cut down to what a new event in the room needs: the state
-// that was wanted, without nil, and 20 extremities at most; one more than Depth is the
-// event's depth. What cannot be wraps [ErrSnapshot]: no create event, no extremities,
+// that was wanted, without nil and redacted where the content hash is wrong, and 20
+// extremities at most; one more than Depth is the event's depth. What cannot be wraps [ErrSnapshot]: no create event, no extremities,
 // state events of another room or of other rules than the ones given, two for one key, a
 // negative depth. It is for those who use a [Room] of their own for something else.
 func (s *Snapshot) Checked(roomID string, want []eventauth.StateKey, rules fedinvite.Rules) (*Snapshot, error) {
@@ -81,16 +81,19 @@ func selectState(state eventauth.State, roomID string, want []eventauth.StateKey
 		key, ok := e.StateKey()
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("%w: %s is no state event", ErrSnapshot, e.ID())
+			return nil, fmt.Errorf("%w: %q is no state event", ErrSnapshot, e.ID())
 		case e.RoomID() != roomID:
-			return nil, fmt.Errorf("%w: %s %s is of room %s", ErrSnapshot, e.Type(), e.ID(), e.RoomID())
+			return nil, fmt.Errorf("%w: %q %q is of room %q", ErrSnapshot, e.Type(), e.ID(), e.RoomID())
 		case e.Rules() != rules:
-			return nil, fmt.Errorf("%w: %s %s was parsed by other rules than those of room version %s", ErrSnapshot, e.Type(), e.ID(), rules.Version)
+			return nil, fmt.Errorf("%w: %q %q was parsed by other rules than those of room version %q", ErrSnapshot, e.Type(), e.ID(), rules.Version)
 		case !slices.Contains(want, eventauth.StateKey{Type: e.Type(), Key: key}):
 			continue
 		}
 		if other := chosen.Get(e.Type(), key); other != nil {
-			return nil, fmt.Errorf("%w: %s and %s are both the %s of %q", ErrSnapshot, other.ID(), e.ID(), e.Type(), key)
+			return nil, fmt.Errorf("%w: %q and %q are both the %q of %q", ErrSnapshot, other.ID(), e.ID(), e.Type(), key)
+		}
+		if !e.HashOK() { // what is not hashed counts for nothing
+			e = e.Redacted()
 		}
 		chosen = append(chosen, e)
 	}
@@ -108,9 +111,9 @@ func selectExtremities(extremities []fedinvite.EventRef, rules fedinvite.Rules) 
 		case !strings.HasPrefix(ref.ID, "$") || len(ref.ID) > maxEventID || !utf8.ValidString(ref.ID):
 			return nil, fmt.Errorf("%w: an extremity without an event ID", ErrSnapshot)
 		case rules.EventIDs == fedinvite.EventIDServer && len(ref.SHA256) != 32:
-			return nil, fmt.Errorf("%w: the reference hash of extremity %s is not 32 bytes", ErrSnapshot, ref.ID)
+			return nil, fmt.Errorf("%w: the reference hash of extremity %q is not 32 bytes", ErrSnapshot, ref.ID)
 		case slices.ContainsFunc(prev[:i], func(other fedinvite.EventRef) bool { return other.ID == ref.ID }):
-			return nil, fmt.Errorf("%w: %s is an extremity twice", ErrSnapshot, ref.ID)
+			return nil, fmt.Errorf("%w: %q is an extremity twice", ErrSnapshot, ref.ID)
 		}
 	}
 	return prev, nil

@@ -23,6 +23,8 @@ const (
 
 	maxIntegerJSON = 1<<53 - 1 // the greatest integer of canonical JSON
 	maxBuiltSize   = 65522     // as in fedinvite.NewLeave
+	maxAuthEvents  = 10        // of an event
+	maxEventID     = 255       // bytes
 )
 
 // A Departure says who leaves which room, when, and what they say.
@@ -113,9 +115,17 @@ func (p *parts) members() (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	hash := sha256.Sum256(text)
-	members["event_id"] = "$" + base64.RawURLEncoding.EncodeToString(hash[:]) + ":" + string(p.server)
+	members["event_id"] = eventID(text, p.server)
 	return members, nil
+}
+
+// eventID derives an ID from the event without it. Of the hash it takes what there is room
+// for: all of it unless the name of the server has more than 210 bytes. There is never
+// less than none, because the server's user IDs are no longer than its event IDs.
+func eventID(text []byte, server fedinvite.ServerName) string {
+	hash := sha256.Sum256(text)
+	local := base64.RawURLEncoding.EncodeToString(hash[:])
+	return "$" + local[:min(len(local), maxEventID-len("$:")-len(server))] + ":" + string(server)
 }
 
 // sign makes the leave. All checks come before the signature.

@@ -62,6 +62,47 @@ func FuzzTemplateSign(f *testing.F) {
 	})
 }
 
+// Whatever an invite has for auth_events: if it is one, its user can leave.
+func FuzzLocal(f *testing.F) {
+	versions := fedinvite.RoomVersions()
+	for i, v := range versions {
+		f.Add(gjson.GetBytes(newInvite(f, rulesOf(f, v)).AppendJSON(nil), "auth_events").Raw, uint8(i))
+		f.Add(`[["$x:a.example",{}],["$x:a.example",{"sha256":""}],["$y:a.example",{"x":[1.5]}]]`, uint8(i))
+		f.Add(`["$x","$x","$\u0001"]`, uint8(i))
+	}
+	f.Fuzz(func(t *testing.T, raw string, version uint8) {
+		if !gjson.Valid(raw) {
+			return
+		}
+		rules := rulesOf(t, versions[int(version)%len(versions)])
+		invite, err := inviteWithAuthEvents(t, rules, raw)
+		if err != nil {
+			return
+		}
+		e, err := leave.Local(t.Context(), invite, departure(rules), counting(t, serverB))
+		if err != nil {
+			t.Fatal(err)
+		}
+		verified(t, e, rules)
+		ids := e.AuthEventIDs()
+		if ids[len(ids)-1] != invite.ID() {
+			t.Fatalf("auth_events without the invite: %q", ids)
+		}
+		named := map[string]bool{}
+		for _, id := range ids {
+			if named[id] || id != invite.ID() && !slices.Contains(invite.AuthEventIDs(), id) {
+				t.Fatalf("auth_events %q of %q", ids, invite.AuthEventIDs())
+			}
+			named[id] = true
+		}
+		for _, ref := range gjson.GetBytes(e.AppendJSON(nil), "auth_events.#.1").Array() {
+			if more := len(ref.Map()); more > 1 || len(ref.Raw) > len(`{"sha256":"`)+50 {
+				t.Fatalf("a reference with %s", ref.Raw)
+			}
+		}
+	})
+}
+
 // sameMembers fails the test if e has members that a leave does not need.
 func sameMembers(t *testing.T, e *fedinvite.Event, rules fedinvite.Rules) {
 	t.Helper()

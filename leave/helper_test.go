@@ -132,6 +132,17 @@ func counting(t testing.TB, server fedinvite.ServerName) *countingSigner {
 	return &countingSigner{Signer: testkey.Signer(t, server, "ed25519:1")}
 }
 
+// A recordingSigner keeps what it signed.
+type recordingSigner struct {
+	fedinvite.Signer
+	signed []string
+}
+
+func (s *recordingSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	s.signed = append(s.signed, string(message))
+	return s.Signer.Sign(ctx, message)
+}
+
 // refused fails the test unless there is an error that wraps want, no event, and
 // nothing reached the signer.
 func refused(t testing.TB, e *fedinvite.Event, err, want error, s *countingSigner) {

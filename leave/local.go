@@ -9,13 +9,13 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-const maxAuthEvents = 10 // of an event
-
 // Local makes the leave for an invite whose room no server lets us leave: it follows on
 // the invite and nobody else will ever see it. d must name the invited user and the room
 // of the invite ([fedinvite.ErrMismatch]), s be of the user's server
 // ([fedinvite.ErrSignature]). The invite is its only prev_event and the last of its
 // auth_events, of which the others are those of the invite, as many as there is room for.
+// What the inviter wrote there instead of references is left out, so that it is neither
+// signed nor a reason to fail.
 //
 // Other errors wrap [fedinvite.ErrNotInvite] if invite is none, or nil, and
 // [fedinvite.ErrBadJSON] for whatever breaks the format of the event; or come from s.
@@ -38,7 +38,7 @@ func Local(ctx context.Context, invite *fedinvite.Event, d Departure, s fedinvit
 	if err != nil {
 		return nil, err
 	}
-	p.authEvents = list(append(authEvents(invite, maxAuthEvents-1), string(ref))...)
+	p.authEvents = list(append(authEvents(invite), string(ref))...)
 	p.prevEvents = list(string(ref))
 	depth := rules.MaxDepth
 	if before := max(invite.Depth(), 0); before < depth {
@@ -48,14 +48,21 @@ func Local(ctx context.Context, invite *fedinvite.Event, d Departure, s fedinvit
 	return p.sign(ctx, s)
 }
 
-// authEvents returns the first n auth_events of an event, as raw JSON.
-func authEvents(e *fedinvite.Event, n int) []string {
+// authEvents returns auth_events of an invite as raw JSON, those that a leave may name
+// beside the invite: each once, and in room versions 1–2 with no more than its hash.
+func authEvents(invite *fedinvite.Event) []string {
+	rules := invite.Rules()
+	refs := gjson.GetBytes(invite.AppendJSON(nil), "auth_events").Array()
+	named := map[string]bool{invite.ID(): true}
 	var all []string
-	gjson.GetBytes(e.AppendJSON(nil), "auth_events").ForEach(func(_, ref gjson.Result) bool {
-		if len(all) < n {
-			all = append(all, ref.Raw)
+	for i, id := range invite.AuthEventIDs() {
+		if named[id] || len(id) > maxEventID || !isReference(refs[i], &rules) {
+			continue
 		}
-		return len(all) < n
-	})
+		named[id] = true
+		if all = append(all, refs[i].Raw); len(all) == maxAuthEvents-1 {
+			break
+		}
+	}
 	return all
 }

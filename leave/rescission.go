@@ -13,7 +13,9 @@ import (
 // redacted copy too, so that it holds whether e.HashOK or not. The specification does not
 // say how invites are taken back; this is what today's servers send and accept. A ban
 // does not count, nor does the leave that another user of the room sends, whatever their
-// power: without the room's state nobody can tell whether they may.
+// power: without the room's state nobody can tell whether they may. The two may have been
+// parsed as room version 1 and as 2, which is one room to whoever was invited by the v1
+// endpoint.
 //
 // Errors wrap [fedinvite.ErrNotLeave] if e is no leave, or nil; [fedinvite.ErrNotInvite]
 // if invite is no invite, or nil; [fedinvite.ErrMismatch] if room or state key differ, if
@@ -25,7 +27,7 @@ func CheckRescission(e, invite *fedinvite.Event) error {
 		return fedinvite.ErrNotLeave
 	case invite == nil || invite.Membership() != "invite":
 		return fedinvite.ErrNotInvite
-	case e.RoomID() != invite.RoomID() || e.Rules().Version != invite.Rules().Version:
+	case e.RoomID() != invite.RoomID() || !alike(e.Rules(), invite.Rules()):
 		return detail.Errorf(fedinvite.ErrMismatch, "the leave is in another room")
 	}
 	invitee, invited := invite.StateKey()

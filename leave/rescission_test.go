@@ -104,7 +104,9 @@ func TestScenario65(t *testing.T) {
 	})
 }
 
-// One event may have the same ID under the rules of several versions.
+// One event may have the same ID under the rules of several versions. Those of room
+// versions 1 and 2 are the same: who was invited by the v1 endpoint takes every room for
+// one of version 1, and may know better when the leave comes.
 func TestRescissionOfAnotherVersion(t *testing.T) {
 	tried := 0
 	eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
@@ -115,8 +117,12 @@ func TestRescissionOfAnotherVersion(t *testing.T) {
 				continue
 			}
 			tried++
-			if err := leave.CheckRescission(rescission(t, invite), same); !errors.Is(err, fedinvite.ErrMismatch) {
-				t.Errorf("invite in room version %s: %v", v, err)
+			want := fedinvite.ErrMismatch
+			if twins(v, rules.Version) {
+				want = nil
+			}
+			if err := leave.CheckRescission(rescission(t, invite), same); !errors.Is(err, want) {
+				t.Errorf("invite in room version %s: %v, want %v", v, err, want)
 			}
 		}
 	})

@@ -154,15 +154,16 @@ func (t Template) checked(roomID, userID string) ([]byte, error) {
 
 // Sign checks the template and makes the leave of it, hashed and signed by s, which must
 // be of the user's server. rules are those of the room; the template has to name their
-// version; in room versions 1–2 it may name the other or none. Of the template it takes auth_events,
+// version, or one whose rules are the same but for the name, as those of room versions 1
+// and 2 are; in these it may also name none. Of the template it takes auth_events,
 // prev_events and depth, nothing else; room, user, time and content are d's, and so is
 // event_id in room versions 1–2. The event keeps the limits of [fedinvite.NewLeave].
 //
 // Errors are those of [Template.Check], with d's room and user;
 // [fedinvite.ErrMismatch] if the template is of another room version;
 // [fedinvite.ErrRoomVersion]; [fedinvite.ErrBadJSON] for whatever breaks the format of
-// the event, in d or in the template, or [fedinvite.ErrNotJSON] for d.Content; [fedinvite.ErrSignature] if s is of another server;
-// or come from s, which is asked last.
+// the event, in d or in the template, or [fedinvite.ErrNotJSON] for d.Content;
+// [fedinvite.ErrSignature] if s is of another server; or come from s, which is asked last.
 func (t Template) Sign(ctx context.Context, d Departure, rules fedinvite.Rules, s fedinvite.Signer) (*fedinvite.Event, error) {
 	event, err := t.checked(d.RoomID, d.UserID)
 	if err != nil {
@@ -189,21 +190,28 @@ func (t Template) Sign(ctx context.Context, d Departure, rules fedinvite.Rules, 
 	return p.sign(ctx, s)
 }
 
-// checkVersion: a resident server that does not say means room version 1 or 2, which are
-// those whose events have IDs of their servers' making. These two make the same events,
-// and who was invited by the v1 endpoint does not know which of them it is.
+// checkVersion takes a template that names the version of rules, or any known one whose
+// rules are the same but for the name: its events are the same too. Room versions 1 and 2
+// are such, and who was invited by the v1 endpoint, which does not name the version,
+// cannot tell which of them the room has. A resident server that does not say means one
+// of these two, whose events have IDs of their servers' making.
 func (t Template) checkVersion(rules fedinvite.Rules) error {
-	alike, _ := t.RoomVersion.Rules()
-	alike.Version = rules.Version
+	named, _ := t.RoomVersion.Rules()
 	switch {
 	case rules == fedinvite.Rules{}:
 		return detail.Errorf(fedinvite.ErrRoomVersion, "no rules")
-	case t.RoomVersion == rules.Version, alike == rules:
+	case t.RoomVersion == rules.Version, alike(named, rules):
 	case t.RoomVersion == "" && rules.EventIDs == fedinvite.EventIDServer:
 	default:
 		return detail.Errorf(fedinvite.ErrMismatch, "the template is not of room version %s", rules.Version)
 	}
 	return nil
+}
+
+// alike reports whether rules are the same but for the names of their versions.
+func alike(a, b fedinvite.Rules) bool {
+	a.Version = b.Version
+	return a == b
 }
 
 // takeReferences returns auth_events or prev_events of the template. What it leaves
@@ -215,16 +223,20 @@ func takeReferences(event []byte, name string, rules fedinvite.Rules) (json.RawM
 		return nil, detail.Errorf(fedinvite.ErrBadJSON, "%s of the template is not an array", name)
 	}
 	ok := true
-	if rules.EventIDs == fedinvite.EventIDServer {
-		all.ForEach(func(_, pair gjson.Result) bool {
-			ok = pair.IsArray() && areHashes(pair.Get("1"))
-			return ok
-		})
-	}
+	all.ForEach(func(_, ref gjson.Result) bool {
+		ok = isReference(ref, &rules)
+		return ok
+	})
 	if !ok {
 		return nil, detail.Errorf(fedinvite.ErrBadJSON, "%s of the template holds what is no event reference of the room version", name)
 	}
 	return json.RawMessage(all.Raw), nil
+}
+
+// isReference reports whether a reference holds no more than hashes in room versions 1–2.
+// In later ones it is left to ParseEvent.
+func isReference(ref gjson.Result, rules *fedinvite.Rules) bool {
+	return rules.EventIDs != fedinvite.EventIDServer || ref.IsArray() && areHashes(ref.Get("1"))
 }
 
 // areHashes reports whether hashes is an object with sha256 at most. Servers of today

@@ -236,6 +236,23 @@ func TestTemplateOfRoomVersion2ForAnInviteOfRoomVersion1(t *testing.T) {
 	}
 }
 
+// A custom version whose rules are those of a known one makes the same events.
+func TestTemplateOfAVersionWithTheSameRules(t *testing.T) {
+	rules := rulesOf(t, fedinvite.RoomV11)
+	rules.Version = "org.example.custom"
+	template, s := newTemplate(t, rules), counting(t, serverB)
+	template.RoomVersion = fedinvite.RoomV11
+	e, err := template.Sign(t.Context(), departure(rules), rules, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified(t, e, rules)
+
+	template.RoomVersion, s = fedinvite.RoomV10, counting(t, serverB)
+	e, err = template.Sign(t.Context(), departure(rules), rules, s)
+	refused(t, e, err, fedinvite.ErrMismatch, s)
+}
+
 // Nothing of the template is signed but auth_events, prev_events and depth: whatever a
 // hostile resident server adds, the event is the same.
 func TestSignTakesReferencesAndDepthOnly(t *testing.T) {
