@@ -12,13 +12,18 @@ import (
 // character (appendices, "Glob-style matching"). The empty pattern matches nothing.
 // The entities of m.policy.rule.server events are such patterns.
 //
-// A pattern is compared with the server's name and with the name without its port,
-// and no other spelling of the name gets round it: the case of letters does not
-// count, dots at the end neither, and an IPv6 literal is compared in its canonical
-// form or, if it maps an IPv4 address, as that. The specification tells these names
-// apart; a block list is better off too wide. Subdomains need a pattern of their
-// own: "evil.example" and "*.evil.example". Patterns without wildcards are looked up,
-// however many there are; the others are tried one by one.
+// A pattern is compared with the server's name and with the name without its port. Some
+// other spellings of the name do not get round it: the case of letters does not count,
+// nor do dots at the end of the host and zeros at the start of the port. An IPv6 literal
+// is compared in its canonical form, an IPv4 address as four decimal numbers, also if an
+// IPv6 literal maps it or the host is in another form that inet_aton reads, such as
+// 0x7f.1. The specification tells these names apart; a block list is better off too
+// wide. Other names that lead to the same server are not found.
+//
+// An address in a pattern with wildcards has to be written in that form too:
+// "[2001:db8:*]", not "[2001:0db8:*]". Subdomains need a pattern of their own:
+// "evil.example" and "*.evil.example". Patterns without wildcards are looked up, however
+// many there are; the others are tried one by one.
 //
 // The policy reads nothing but inv.Origin. It may serve the Admit hook of
 // [fedinvite.Config] too, before any key is looked up: give it

@@ -51,10 +51,23 @@ func TestBlockServers(t *testing.T) {
 		{"by dots, case and port", "evil.example", "EVIL.example..:8448", forbidden},
 		{"by a dot at the end, with a glob", "*.example", "evil.example.", forbidden},
 		{"by a dot of the pattern", "evil.example.", "evil.example", forbidden},
+		{"by a dot of a pattern with a glob", "*.evil.example.", "x.evil.example", forbidden},
+		{"by a dot of a pattern with a glob and a port", "*.evil.example.:8448", "x.evil.example:8448", forbidden},
+		{"a pattern of dots matches names of dots", "..", ".", forbidden},
+		{"a pattern of dots matches nothing else", "..", "evil.example", allowed},
 
 		{"a pattern with a port", "evil.example:8448", "EVIL.example:8448", forbidden},
 		{"a pattern with a port, the name with another", "evil.example:8448", "evil.example:8449", allowed},
 		{"a pattern with a port, the name without", "evil.example:8448", "evil.example", allowed},
+		{"by zeros before the port", "evil.example:8448", "evil.example:08448", forbidden},
+		{"by zeros before the port of the pattern", "evil.example:08448", "evil.example:8448", forbidden},
+		{"by zeros before the port, with a glob", "*.example:8448", "evil.example:08448", forbidden},
+		{"by zeros before the port of a pattern with a glob", "*.example:08448", "evil.example:8448", forbidden},
+		{"by zeros before the port of an address", "[2001:db8::1]:80", "[2001:DB8::1]:00080", forbidden},
+		{"by zeros that are the port", "evil.example:0", "evil.example:00000", forbidden},
+		{"by zeros before the port, the pattern without", "evil.example", "evil.example.:08448", forbidden},
+		{"zeros at the end of a port count", "evil.example:80", "evil.example:8000", allowed},
+		{"a port with wildcards is text", "evil.example:0*", "evil.example:80", allowed},
 		{"a pattern for all ports", "*:*", "evil.example:8448", forbidden},
 		{"a pattern for all ports, the name without", "*:*", "evil.example", allowed},
 
@@ -71,6 +84,27 @@ func TestBlockServers(t *testing.T) {
 		{"IPv4 in IPv6, in hexadecimal", "192.0.2.*", "[::FFFF:c000:207]", forbidden},
 		{"IPv4 in IPv6 as the pattern", "[::ffff:192.0.2.7]", "192.0.2.7", forbidden},
 		{"what looks like IPv6 in a pattern and is none", "[x]", "[2001:db8::1]", allowed},
+		{"what begins like IPv6 in a pattern is text", "[2001:db8:*", "[2001:0db8::1]", forbidden},
+		{"a whole address before a wildcard is text", "[::1:*", "[::1:2:3]:80", forbidden},
+		{"IPv4 as one number", "1.2.3.4", "16909060", forbidden},
+		{"IPv4 as one number, with port", "1.2.3.4", "16909060:8448", forbidden},
+		{"IPv4 as one hexadecimal number", "1.2.3.4", "0x1020304", forbidden},
+		{"IPv4 in hexadecimal, by case", "1.2.3.4", "0X1.2.3.4", forbidden},
+		{"IPv4 as one octal number", "1.2.3.4", "0100401404", forbidden},
+		{"IPv4 of two numbers", "127.0.0.1", "0x7f.1", forbidden},
+		{"IPv4 of three numbers", "1.2.3.4", "1.2.772", forbidden},
+		{"IPv4 of three numbers, with a glob", "1.2.*", "1.2.772:1", forbidden},
+		{"IPv4 in octal", "127.0.0.1", "0177.1", forbidden},
+		{"IPv4 in an odd form of the pattern", "0x7f.1", "127.0.0.1", forbidden},
+		{"IPv4, the greatest", "255.255.255.255", "4294967295", forbidden},
+		{"a number that is too great", "0.0.0.0", "4294967296", allowed},
+		{"a part that is too great", "1.0.0.0", "256.1", allowed},
+		{"a last part that is too great", "1.2.0.0", "1.2.65536", allowed},
+		{"an octal number that is none", "8.0.0.1", "08.1", allowed},
+		{"a name of digits and more", "1.2.3.4", "1.2.3.x4", allowed},
+		{"a name of digits and more is itself", "1.2.3.x4", "1.2.3.X4", forbidden},
+		{"a name of five numbers is itself", "1.2.3.4.5", "1.2.3.4.5", forbidden},
+		{"a name of five numbers is no address", "1.2.3.5", "1.2.3.4.5", allowed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inv := &fedinvite.Invite{Origin: c.server, Destination: "b.example"}
@@ -113,6 +147,10 @@ func TestBlockUsers(t *testing.T) {
 		{"by port, with a glob", "@*:a.example", "@spam:a.example:8448", forbidden},
 		{"by case, port and dot", "@*:a.example", "@spam:A.example.:8448", forbidden},
 		{"by the form of an address", "@*:[2001:db8::1]", "@spam:[2001:0DB8:0::1]:8448", forbidden},
+		{"by the form of an IPv4 address", "@*:1.2.3.4", "@spam:0x1020304:8448", forbidden},
+		{"by zeros before the port", "@*:a.example:8448", "@spam:a.example:08448", forbidden},
+		{"by a dot of the pattern", "@*:a.example.", "@spam:a.example", forbidden},
+		{"a localpart of digits and dots is no address", "@1.2.772:a.example", "@1.2.3.4:a.example", allowed},
 		{"a pattern with a port", "@spam:a.example:8448", "@spam:A.example:8448", forbidden},
 		{"a pattern with a port, the name without", "@spam:a.example:8448", "@spam:a.example", allowed},
 
@@ -184,6 +222,7 @@ func TestBlockServersReadsTheOriginAlone(t *testing.T) {
 func FuzzBlockServers(f *testing.F) {
 	for _, name := range []string{
 		"evil.example", "EVIL.example:8448", "e.", ".", "1.2.3.4", "1.2.3.4.:80", "[::1]", "[::FFFF:1.2.3.4]:1", "[2001:db8:0:0::1]",
+		"evil.example:080", "0x7F.1:1", "1.2.772", "16909060",
 	} {
 		f.Add(name, "*.example")
 		f.Add(name, "e?il*l*.ex?mple")
@@ -199,15 +238,22 @@ func FuzzBlockServers(f *testing.F) {
 			port = ":" + p
 			host = strings.TrimSuffix(name, port)
 		}
-		for _, spelling := range []string{name, strings.ToUpper(name), host + "." + port, strings.ToLower(host) + ".." + port} {
+		zero := port
+		if len(port) > 0 && len(port) < len(":12345") {
+			zero = ":0" + port[1:]
+		}
+		for _, spelling := range []string{name, strings.ToUpper(name), host + "." + port, strings.ToLower(host) + ".." + zero} {
 			inv := &fedinvite.Invite{Origin: fedinvite.ServerName(spelling)}
 			wants(t, policy.BlockServers(name), inv, forbidden)
 			wants(t, policy.BlockServers("x", spelling), &fedinvite.Invite{Origin: server}, forbidden)
 		}
 		wants(t, policy.BlockServers(host), &fedinvite.Invite{Origin: server}, forbidden)
 
-		unusual := strings.ToLower(name) != name || strings.HasPrefix(name, "[") || strings.HasSuffix(host, ".")
-		if unusual || !strings.ContainsAny(pattern, "*?") {
+		// Addresses, and what is folded in a pattern, are left to TestBlockServers.
+		unusual := strings.ToLower(name) != name || strings.HasPrefix(port, ":0") || strings.HasSuffix(host, ".") ||
+			strings.ContainsAny(name[:1]+pattern[:min(len(pattern), 1)], "[0123456789")
+		folded := strings.Contains(pattern, ".:") || strings.HasSuffix(pattern, ".") || strings.Contains(pattern, ":0")
+		if unusual || folded || !strings.ContainsAny(pattern, "*?") {
 			return
 		}
 		want := allowed

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -25,17 +26,16 @@ const wildcards = "*?"
 func newList(ids bool, patterns []string) *list {
 	l := &list{ids: ids, names: map[string]bool{}}
 	for _, p := range patterns {
-		switch {
-		case p == "":
-		case strings.ContainsAny(p, wildcards):
-			local, server := l.split(p)
-			p = local + strings.ToLower(server)
-			first, last := strings.IndexAny(p, wildcards), strings.LastIndexAny(p, wildcards)
-			l.globs = append(l.globs, pattern{p, p[:first], p[last+1:]})
-		default:
-			name, _ := l.fold(p)
-			l.names[name] = true
+		if p == "" {
+			continue
 		}
+		p, _ = l.fold(p)
+		first, last := strings.IndexAny(p, wildcards), strings.LastIndexAny(p, wildcards)
+		if first < 0 {
+			l.names[p] = true
+			continue
+		}
+		l.globs = append(l.globs, pattern{p, p[:first], p[last+1:]})
 	}
 	return l
 }
@@ -69,11 +69,12 @@ func (l *list) fold(name string) (folded string, port int) {
 	if p := fedinvite.ServerName(server).Port(); p != "" {
 		port = len(p) + 1
 	}
-	host := server[:len(server)-port]
-	if h := foldHost(host); h != host {
-		name = local + h + server[len(host):]
+	host, end := server[:len(server)-port], server[len(server)-port:]
+	foldedHost, foldedEnd := foldHost(host), foldPort(end)
+	if foldedHost != host || foldedEnd != end {
+		name = local + foldedHost + foldedEnd
 	}
-	return name, port
+	return name, len(foldedEnd)
 }
 
 func (l *list) split(name string) (local, server string) {
@@ -88,13 +89,18 @@ func (l *list) split(name string) (local, server string) {
 }
 
 // foldHost undoes what leads to the same host under another name: capital letters,
-// dots at the end, the many forms of an IPv6 address.
+// dots at the end, the many forms of an address. What has wildcards is no address.
 func foldHost(host string) string {
 	host = strings.TrimRight(strings.ToLower(host), ".")
-	if !strings.HasPrefix(host, "[") {
+	switch {
+	case host == "":
+		return host
+	case '0' <= host[0] && host[0] <= '9':
+		return foldIPv4(host)
+	case host[0] != '[' || !strings.HasSuffix(host, "]"):
 		return host
 	}
-	addr, err := netip.ParseAddr(strings.TrimSuffix(host[1:], "]"))
+	addr, err := netip.ParseAddr(host[1 : len(host)-1])
 	switch {
 	case err != nil:
 		return host
@@ -102,4 +108,45 @@ func foldHost(host string) string {
 		return addr.Unmap().String()
 	}
 	return "[" + addr.String() + "]"
+}
+
+// foldIPv4 reads what inet_aton, and so many a resolver, takes for an IPv4 address: one to
+// four numbers, decimal, octal or hexadecimal, of which the last fills what is left.
+func foldIPv4(host string) string {
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
+		return host
+	}
+	parts := strings.Split(host, ".")
+	if len(parts) > 4 {
+		return host
+	}
+	var addr uint32
+	for i, part := range parts {
+		bits := 8
+		if i == len(parts)-1 {
+			bits = 32 - 8*i
+		}
+		base := 10
+		if hex, ok := strings.CutPrefix(part, "0x"); ok {
+			part, base = hex, 16
+		} else if strings.HasPrefix(part, "0") {
+			base = 8
+		}
+		n, err := strconv.ParseUint(part, base, bits)
+		if err != nil {
+			return host
+		}
+		addr = addr<<bits | uint32(n)
+	}
+	return netip.AddrFrom4([4]byte{byte(addr >> 24), byte(addr >> 16), byte(addr >> 8), byte(addr)}).String()
+}
+
+// foldPort takes the zeros away that a port, with its colon, begins with.
+func foldPort(port string) string {
+	digits := strings.TrimPrefix(port, ":")
+	if !strings.HasPrefix(digits, "0") || strings.Trim(digits, "0123456789") != "" {
+		return port
+	}
+	last := len(digits) - 1
+	return ":" + strings.TrimLeft(digits[:last], "0") + digits[last:]
 }
