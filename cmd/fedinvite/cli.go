@@ -48,14 +48,16 @@ type command struct {
 // commands returns the subcommands in the order of the help text.
 func commands() []command {
 	return []command{
-		{"demo", "two homeservers in this process invite each other's users", demoUsage, runDemo},
+		{"demo", "the whole life of invites between homeservers in this process", demoUsage, runDemo},
 		{"canonical", "write JSON in canonical form", canonicalUsage, runCanonical},
 		{"event", "compute an event's ID, hashes and redacted form", eventUsage, runEvent},
 		{"sign", "hash and sign an event", signUsage, runSign},
 		{"verify", "check the signatures and the content hash of an event", verifyUsage, runVerify},
 		{"keygen", "make a signing key", keygenUsage, runKeygen},
-		{"serve", "a homeserver that receives invites", serveUsage, runServe},
+		{"serve", "a homeserver that receives invites, and what ends them", serveUsage, runServe},
 		{"invite", "invite a user of another homeserver", inviteUsage, runInvite},
+		{"decline", "decline an invite that serve has stored", declineUsage, runDecline},
+		{"rescind", "take back an invite that was stored by invite", rescindUsage, runRescind},
 	}
 }
 

@@ -1,10 +1,10 @@
 /*
 Fedinvite works with the invites that Matrix homeservers send each other: it
 computes and checks events on the command line, and is a small homeserver for
-invites where one is needed.
+the life of invites where one is needed.
 
-See all of it at work, two homeservers that invite each other's users over HTTPS
-on the loopback interface, in every room version:
+See all of it at work, homeservers whose users invite each other, decline and take
+back, over HTTPS on the loopback interface, in every room version:
 
 	fedinvite demo
 
@@ -28,12 +28,23 @@ For example, make a key, sign an event with it and look at the event's ID:
 
 A server that receives invites, and the invite of one of its users:
 
-	fedinvite serve  -server-name HOST:PORT -listen ADDR -key FILE
-	                 -tls-cert FILE -tls-key FILE [-ca FILE] [-block NAME …]
-	fedinvite invite -server-name HOST:PORT -key FILE -room-version V
-	                 -sender USER -to USER [-room-name NAME] [-ca FILE]
+	fedinvite serve   -server-name HOST:PORT -listen ADDR -key FILE
+	                  -tls-cert FILE -tls-key FILE [-ca FILE] [-block NAME …]
+	                  [-store DIR]
+	fedinvite invite  -server-name HOST:PORT -key FILE -room-version V
+	                  -sender USER -to USER [-room-name NAME] [-ca FILE]
+	                  [-store DIR]
 
-Other servers fetch our keys before they accept an invite, so invite needs a
+An invite ends when the invited user declines it or the inviting one takes it back. A
+store keeps, for all commands of one server, the invites that its users hold and the
+rooms that they have made:
+
+	fedinvite decline -server-name HOST:PORT -key FILE -store DIR
+	                  -room ROOMID -user USER [-reason TEXT] [-ca FILE]
+	fedinvite rescind -server-name HOST:PORT -key FILE -store DIR
+	                  -room ROOMID -sender USER -to USER [-reason TEXT] [-ca FILE]
+
+Other servers fetch our keys before they accept anything, so these commands need a
 serve of the same name and key to be running.
 
 	fedinvite help COMMAND

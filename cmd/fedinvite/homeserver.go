@@ -2,39 +2,50 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"fmt"
-	"io"
-	"log"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/fedserver"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
+	"github.com/seed-0a46cb1a/fedinvite/policy"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
 const (
-	keysPath    = "/_matrix/key/v2/server"
-	versionPath = "/_matrix/federation/v1/version"
+	keysPath        = "/_matrix/key/v2/server"
+	versionPath     = "/_matrix/federation/v1/version"
+	makeLeavePath   = "/_matrix/federation/v1/make_leave/"
+	sendLeavePath   = "/_matrix/federation/v2/send_leave/"
+	sendLeaveV1Path = "/_matrix/federation/v1/send_leave/"
+	transactionPath = "/_matrix/federation/v1/send/"
 )
 
-// A homeserver is what one has to be in order to receive invites: it publishes its
-// keys, tells its version, and checks, signs and answers invites.
+// A homeserver is what one has to be for the whole life of an invite: it publishes its
+// keys, tells its version, and takes invites, what ends them, and the leaves of those
+// who decline ours.
 type homeserver struct {
-	publish  *keyring.PublishHandler
-	receiver *fedinvite.Receiver
+	publish      *keyring.PublishHandler
+	receiver     *fedinvite.Receiver
+	leaves       *fedserver.Leaves
+	transactions *fedserver.Transactions
 }
 
-// A doneFunc is told of each delivery; see [fedinvite.Config].
-type doneFunc = func(ctx context.Context, d *fedinvite.Delivery, inv *fedinvite.Invite, err error)
+// A witness is told what happens to a homeserver, once it is stored.
+type witness interface {
+	// received is told of each invite, accepted or refused; see Done of [fedinvite.Config].
+	received(ctx context.Context, d *fedinvite.Delivery, inv *fedinvite.Invite, err error)
+	// declined is told of each leave by which a user declines an invite of ours.
+	declined(leave *fedinvite.Event)
+	// takenBack is told of each leave that takes an invite back, and of the invite.
+	takenBack(leave, invite *fedinvite.Event)
+}
 
 // newHomeserver returns the homeserver in whose name o sends.
-func newHomeserver(o *outbound, block blockList, done doneFunc) (*homeserver, error) {
+func newHomeserver(o *outbound, kept store, block blockList, w witness) (*homeserver, error) {
 	publish, err := keyring.NewPublishHandler(keyring.PublishConfig{
 		Local:   o.local,
 		Now:     time.Now,
@@ -43,23 +54,68 @@ func newHomeserver(o *outbound, block blockList, done doneFunc) (*homeserver, er
 	if err != nil {
 		return nil, err
 	}
+	credentials := xmatrix.Verifier{Keys: o.keys, Now: time.Now, Assume: o.name()}.Credentials
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 		Signer:      o.local.Signer,
 		Keys:        o.keys,
-		Handler:     fedinvite.HandlerFunc(store),
-		Credentials: xmatrix.Verifier{Keys: o.keys, Now: time.Now, Assume: o.name()}.Credentials,
+		Handler:     fedinvite.HandlerFunc(func(_ context.Context, inv *fedinvite.Invite) error { return kept.hold(inv.Event) }),
+		Credentials: credentials,
 		Admit:       block.admit,
-		Policy:      block.policy,
-		Done:        done,
+		Policy:      policy.Chain(block.users, policy.OnePending(pending(kept))),
+		Done:        w.received,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &homeserver{publish, receiver}, nil
+	endpoint := fedserver.Endpoint{Signer: o.local.Signer, Keys: o.keys, Credentials: credentials, Now: time.Now}
+	leaves, err := newLeaves(endpoint, kept, w)
+	if err != nil {
+		return nil, err
+	}
+	transactions, err := newTransactions(endpoint, kept, w)
+	return &homeserver{publish, receiver, leaves, transactions}, err
 }
 
-// store is where a real homeserver would store an invite.
-func store(context.Context, *fedinvite.Invite) error { return nil }
+// pending finds the invite that a user holds; see [policy.OnePending].
+func pending(kept store) func(ctx context.Context, roomID, userID string) (eventID string, err error) {
+	return func(_ context.Context, roomID, userID string) (string, error) {
+		invite, err := kept.held(roomID, userID)
+		if err != nil || invite == nil {
+			return "", err
+		}
+		return invite.ID(), nil
+	}
+}
+
+func newLeaves(endpoint fedserver.Endpoint, kept store, w witness) (*fedserver.Leaves, error) {
+	return fedserver.NewLeaves(fedserver.LeavesConfig{
+		Endpoint: endpoint,
+		Room:     kept,
+		HandleLeave: func(_ context.Context, leave *fedinvite.Event) error {
+			added, err := kept.add(leave)
+			if added { // else it was sent again
+				w.declined(leave)
+			}
+			return err
+		},
+	})
+}
+
+func newTransactions(endpoint fedserver.Endpoint, kept store, w witness) (*fedserver.Transactions, error) {
+	return fedserver.NewTransactions(fedserver.TransactionsConfig{
+		Endpoint: endpoint,
+		Invite: func(_ context.Context, roomID, userID string) (*fedinvite.Event, error) {
+			return kept.held(roomID, userID)
+		},
+		HandleRescission: func(_ context.Context, leave, invite *fedinvite.Event) error {
+			dropped, err := kept.drop(invite)
+			if dropped {
+				w.takenBack(leave, invite)
+			}
+			return err
+		},
+	})
+}
 
 func (h *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
@@ -67,18 +123,25 @@ func (h *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.publish.ServeHTTP(w, r)
 	case path == versionPath:
 		version(w, r)
+	case strings.HasPrefix(path, makeLeavePath),
+		strings.HasPrefix(path, sendLeavePath), strings.HasPrefix(path, sendLeaveV1Path):
+		h.leaves.ServeHTTP(w, r)
+	case strings.HasPrefix(path, transactionPath):
+		h.transactions.ServeHTTP(w, r)
 	default:
 		h.receiver.ServeHTTP(w, r) // also answers for endpoints that do not exist
 	}
 }
 
 func version(w http.ResponseWriter, r *http.Request) {
-	status, body := http.StatusOK, any(object{"server": object{"name": "fedinvite", "version": moduleVersion()}})
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		status, body = http.StatusMethodNotAllowed, &fedinvite.Error{Code: fedinvite.CodeUnrecognized, Message: "use GET"}
+		fedinvite.WriteError(w, &fedinvite.Error{Code: fedinvite.CodeUnrecognized, Status: http.StatusMethodNotAllowed, Message: "use GET"})
+		return
 	}
-	writeJSON(w, status, body)
+	w.Header().Set("Content-Type", "application/json")
+	// A peer that hung up wants no answer.
+	_ = json.NewEncoder(w).Encode(object{"server": object{"name": "fedinvite", "version": moduleVersion()}})
 }
 
 // moduleVersion is what the build knows of it.
@@ -88,45 +151,4 @@ func moduleVersion() string {
 		return "unknown"
 	}
 	return strings.Trim(info.Main.Version, "()") // "(devel)" would be a comment in a User-Agent
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a peer that hung up wants no answer
-}
-
-// newServer returns a server with the timeouts of one that strangers talk to.
-func newServer(h http.Handler, cert tls.Certificate, messages io.Writer) *http.Server {
-	return &http.Server{
-		Handler:           h,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}},
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      90 * time.Second,
-		IdleTimeout:       120 * time.Second,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(messages, "fedinvite: ", 0),
-	}
-}
-
-// drainTimeout is how long requests may take to end once a server is to stop.
-const drainTimeout = 15 * time.Second
-
-// serve answers requests until ctx is done and those under way have been answered.
-func serve(ctx context.Context, l net.Listener, srv *http.Server) error {
-	failed := make(chan error, 1)
-	go func() { failed <- srv.ServeTLS(l, "", "") }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := srv.Shutdown(drain); err != nil {
-		_ = srv.Close()
-		return fmt.Errorf("requests were still under way: %w", err)
-	}
-	return nil
 }

@@ -1,17 +1,28 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+)
 
 const inviteUsage = `Usage:
     fedinvite invite -server-name HOST:PORT -key FILE -room-version V
                      -sender USER -to USER [-room-name NAME] [-ca FILE]
+                     [-store DIR]
 
 Make a room, invite a user of another homeserver into it, check that server's
 answer and signature, and write the finished event as one line of canonical JSON.
 
 The other server fetches our keys before it accepts anything, so a "fedinvite
 serve" with the same name and key must be running, or whatever else publishes that
-key. The room exists in the invite only: nobody can join it.
+key. Nobody can join the room.
+
+With -store the room is kept, so that the invited user can decline at a "fedinvite
+serve" with the same store, and "fedinvite rescind" can take the invite back. The
+room is stored with the invite before the invite is sent. If the invite is refused
+the room is removed again; if it may have arrived all the same, which the message
+says, the room stays.
 
 Options:
     -server-name NAME   our server's name (required)
@@ -22,6 +33,7 @@ Options:
     -room-name NAME     a name for the room, which the invited user sees
     -ca FILE            the certificate authorities to trust, in place of the
                         system's
+    -store DIR          where to keep the room; made if it is not there
 
 The other server is asked at the host and port of its name, 8448 if it has none;
 delegation is not followed.
@@ -32,46 +44,44 @@ Example:
 `
 
 func runInvite(ctx context.Context, s streams, args []string) error {
-	f := newFlags("invite")
-	name := f.needServer("server-name")
-	keyFile := f.needString("key")
+	f := newActing("invite")
 	rules := f.needRules()
 	sender := f.needUser("sender")
 	invitee := f.needUser("to")
 	roomName := f.String("room-name", "", "")
-	caFile := f.String("ca", "", "")
+	storeDir := f.String("store", "", "")
 	if err := f.parseAlone(args); err != nil {
 		return err
 	}
-	if sender.server != *name {
-		return usageError("-sender must be a user of -server-name")
+	if err := f.ours("sender", sender); err != nil {
+		return err
 	}
-	if invitee.server == *name {
-		return usageError("-to must be a user of another server")
+	if err := f.theirs("to", invitee); err != nil {
+		return err
 	}
-	signer, err := readSigner(*name, *keyFile)
+	j, err := newJournal(*storeDir)
 	if err != nil {
 		return err
 	}
-	roots, err := readRoots(*caFile)
+	o, err := f.outbound()
 	if err != nil {
 		return err
 	}
-	o, err := newOutbound(signer, roots)
+	defer o.close()
+	if j.room, err = newRoom(ctx, *rules, o.signer, sender.id, *roomName); err != nil {
+		return err
+	}
+	inviter, err := o.inviter(newMemory(j.room), j.made)
 	if err != nil {
 		return err
 	}
-	r, err := newRoom(ctx, *rules, signer, sender.id, *roomName)
-	if err != nil {
+	invited, err := inviter.Invite(ctx, fedclient.Invitation{
+		RoomID:  j.room.id,
+		Sender:  sender.id,
+		Invitee: invitee.id,
+	})
+	if err := j.settle(invited, err); err != nil {
 		return err
 	}
-	invite, err := r.invite(ctx, invitee.id)
-	if err != nil {
-		return err
-	}
-	finished, err := o.send(ctx, r, invite)
-	if err != nil {
-		return err
-	}
-	return writeLine(s.out, finished.AppendJSON(nil))
+	return writeLine(s.out, invited.Event.AppendJSON(nil))
 }

@@ -12,20 +12,22 @@ import (
 )
 
 // An outbound is the side of a homeserver that speaks to others: it fetches their
-// keys and sends them invites.
+// keys and sends them what its users do.
 type outbound struct {
 	signer fedinvite.Signer
 	local  keyring.Local // its key, for those who ask by server name
 	client *fedclient.Client
 	keys   *keyring.Ring
+	close  func() // the connections that no request is using
 }
 
-// newOutbound returns the outbound side of the signer's server. It trusts the
-// certificate authorities in roots; nil: the system's.
+// newOutbound returns the outbound side of the signer's server.
+// It trusts the certificate authorities in roots; nil: the system's.
 func newOutbound(signer fedinvite.Signer, roots *x509.CertPool) (*outbound, error) {
+	direct := fedclient.NewDirect(&tls.Config{RootCAs: roots})
 	client, err := fedclient.New(fedclient.Config{
 		UserAgent: "fedinvite/" + moduleVersion(),
-		Transport: fedclient.NewDirect(&tls.Config{RootCAs: roots}),
+		Transport: direct,
 	})
 	if err != nil {
 		return nil, err
@@ -35,19 +37,20 @@ func newOutbound(signer fedinvite.Signer, roots *x509.CertPool) (*outbound, erro
 	if err != nil {
 		return nil, err
 	}
-	return &outbound{signer, local, client, keys}, nil
+	return &outbound{signer, local, client, keys, direct.CloseIdleConnections}, nil
 }
 
 func (o *outbound) name() fedinvite.ServerName { return o.signer.ServerName() }
 
-// send sends an invite into the room and returns the event with the signature of
-// the invited user's server, which has been verified.
-func (o *outbound) send(ctx context.Context, r *room, invite *fedinvite.Event) (*fedinvite.Event, error) {
-	reply, err := o.client.SendInvite(ctx, fedclient.InviteRequest{
-		Event:     invite,
-		RoomState: fedinvite.SelectRoomState(r.state, 0),
-		Signer:    o.signer,
-		Keys:      o.keys,
+// inviter makes invites into the rooms. made, unless it is nil, is told of an invite
+// before it is sent; see [fedclient.InviterConfig].
+func (o *outbound) inviter(rooms fedclient.Room, made func(context.Context, *fedinvite.Event) error) (*fedclient.Inviter, error) {
+	return fedclient.NewInviter(fedclient.InviterConfig{
+		Client: o.client,
+		Keys:   o.keys,
+		Room:   rooms,
+		Now:    time.Now,
+		Signer: o.local.Signer,
+		Made:   made,
 	})
-	return reply.Event, err
 }

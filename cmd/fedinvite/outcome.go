@@ -9,10 +9,19 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 )
 
+// What the lines that serve prints are about.
+const (
+	eventInvited   = "invited"
+	eventRefused   = "refused"
+	eventDeclined  = "declined"
+	eventTakenBack = "taken back"
+)
+
 // An outcome is the line that serve prints about one invite. A refused one has
 // errcode and reason, an accepted one the room state, as clients may see it, and
 // what was odd about that.
 type outcome struct {
+	Event       string                `json:"event"`
 	Origin      fedinvite.ServerName  `json:"origin"`
 	Sender      string                `json:"sender"`
 	Invitee     string                `json:"invitee"`
@@ -33,9 +42,11 @@ func newOutcome(d *fedinvite.Delivery, inv *fedinvite.Invite, err error) (o outc
 		o.Sender, o.Invitee, o.RoomVersion = inv.Event.Sender(), inv.Invitee, inv.Event.Rules().Version
 	}
 	if err != nil {
+		o.Event = eventRefused
 		o.Errcode, o.Reason = fedinvite.WireError(err).Code, err.Error()
 		return o, o.Errcode != fedinvite.CodeUnrecognized
 	}
+	o.Event = eventInvited
 	o.RoomState = inv.RoomState.Client()
 	o.Warnings = make([]string, 0, len(inv.RoomState.Warnings))
 	for _, w := range inv.RoomState.Warnings {
@@ -44,7 +55,22 @@ func newOutcome(d *fedinvite.Delivery, inv *fedinvite.Invite, err error) (o outc
 	return o, true
 }
 
-// outcomes writes a line of JSON for each invite, whole lines at a time.
+// An ending is the line that serve prints about the leave by which an invite ended.
+type ending struct {
+	Event       string                `json:"event"`
+	Sender      string                `json:"sender"`
+	Invitee     string                `json:"invitee"`
+	RoomID      string                `json:"room_id"`
+	RoomVersion fedinvite.RoomVersion `json:"room_version"`
+	EventID     string                `json:"event_id"`
+}
+
+func newEnding(event string, leave *fedinvite.Event) ending {
+	return ending{event, leave.Sender(), invitee(leave), leave.RoomID(), leave.Rules().Version, leave.ID()}
+}
+
+// outcomes is a witness that writes a line of JSON for each thing that happens, whole
+// lines at a time.
 type outcomes struct {
 	mu  sync.Mutex
 	out *json.Encoder
@@ -56,13 +82,18 @@ func newOutcomes(w io.Writer) *outcomes {
 	return &outcomes{out: encoder}
 }
 
-// done fits [fedinvite.Config].
-func (o *outcomes) done(_ context.Context, d *fedinvite.Delivery, inv *fedinvite.Invite, err error) {
-	line, ok := newOutcome(d, inv, err)
-	if !ok {
-		return
+func (o *outcomes) received(_ context.Context, d *fedinvite.Delivery, inv *fedinvite.Invite, err error) {
+	if line, ok := newOutcome(d, inv, err); ok {
+		o.write(line)
 	}
+}
+
+func (o *outcomes) declined(leave *fedinvite.Event) { o.write(newEnding(eventDeclined, leave)) }
+
+func (o *outcomes) takenBack(leave, _ *fedinvite.Event) { o.write(newEnding(eventTakenBack, leave)) }
+
+func (o *outcomes) write(line any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_ = o.out.Encode(line) // if nobody reads any longer, the invite counts all the same
+	_ = o.out.Encode(line) // if nobody reads any longer, what happened counts all the same
 }

@@ -21,10 +21,7 @@ func TestOutcomes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := r.invite(t.Context(), "@b:b.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newTestInvite(t, r, "@a:a.example", "@b:b.example")
 	delivery := &fedinvite.Delivery{
 		Origin: "a.example", RoomID: e.RoomID(), EventID: e.ID(),
 		Request: fedinvite.Request{RoomVersion: "11"},
@@ -42,18 +39,18 @@ func TestOutcomes(t *testing.T) {
 		err    error
 		want   string
 	}{
-		{"accepted", invite, nil, `{` + known + `,"room_state":[{"content":{"name":"<Name>"},"sender":"@a:a.example",` +
+		{"accepted", invite, nil, `{"event":"invited",` + known + `,"room_state":[{"content":{"name":"<Name>"},"sender":"@a:a.example",` +
 			`"state_key":"","type":"m.room.name"}],"warnings":["invite_room_state: no m.room.create event"]}`},
-		{"accepted without state", &fedinvite.Invite{Invitee: "@b:b.example", Event: e}, nil, `{` + known + `,"room_state":[],"warnings":[]}`},
+		{"accepted without state", &fedinvite.Invite{Invitee: "@b:b.example", Event: e}, nil, `{"event":"invited",` + known + `,"room_state":[],"warnings":[]}`},
 		{"refused by policy", invite, fmt.Errorf("policy: %w", fedinvite.Refuse(fedinvite.CodeForbidden, "no")),
-			`{` + known + `,"errcode":"M_FORBIDDEN","reason":"policy: M_FORBIDDEN: no"}`},
-		{"refused early", nil, fmt.Errorf("body: %w", fedinvite.ErrBadJSON), `{` + claimed + `,"errcode":"M_BAD_JSON","reason":"body: bad JSON"}`},
-		{"failed", nil, errors.New("disk full"), `{` + claimed + `,"errcode":"M_UNKNOWN","reason":"disk full"}`},
+			`{"event":"refused",` + known + `,"errcode":"M_FORBIDDEN","reason":"policy: M_FORBIDDEN: no"}`},
+		{"refused early", nil, fmt.Errorf("body: %w", fedinvite.ErrBadJSON), `{"event":"refused",` + claimed + `,"errcode":"M_BAD_JSON","reason":"body: bad JSON"}`},
+		{"failed", nil, errors.New("disk full"), `{"event":"refused",` + claimed + `,"errcode":"M_UNKNOWN","reason":"disk full"}`},
 		{"no invite", nil, fmt.Errorf("path: %w", unrecognized), ``},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
-			newOutcomes(&out).done(context.Background(), delivery, c.invite, c.err)
+			newOutcomes(&out).received(context.Background(), delivery, c.invite, c.err)
 			want := c.want
 			if want != "" {
 				want += "\n"
@@ -61,4 +58,25 @@ func TestOutcomes(t *testing.T) {
 			diff(t, want, out.String())
 		})
 	}
+}
+
+func TestEndings(t *testing.T) {
+	rules, err := fedinvite.RoomV12.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newRoom(t.Context(), rules, newTestSigner(t, "a.example"), "@a:a.example", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	invite := newTestInvite(t, r, "@a:a.example", "@b:b.example")
+	declined := newTestMember(t, r.with(invite), "leave", "@b:b.example", "@b:b.example")
+	takenBack := newTestMember(t, r.with(invite), "leave", "@a:a.example", "@b:b.example")
+	var out strings.Builder
+	o := newOutcomes(&out)
+	o.declined(declined)
+	o.takenBack(takenBack, invite)
+	about := fmt.Sprintf(`"invitee":"@b:b.example","room_id":%q,"room_version":"12","event_id":`, r.id)
+	diff(t, `{"event":"declined","sender":"@b:b.example",`+about+`"`+declined.ID()+`"}`+"\n"+
+		`{"event":"taken back","sender":"@a:a.example",`+about+`"`+takenBack.ID()+`"}`+"\n", out.String())
 }

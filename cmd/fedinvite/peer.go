@@ -30,12 +30,12 @@ func (s *stage) clear() {
 
 // start starts a homeserver on a fresh port of the loopback interface. as may
 // change how it answers.
-func (s *stage) start(ctx context.Context, label string, as func(http.Handler) http.Handler) (*peer, error) {
+func (s *stage) start(ctx context.Context, label string, as func(http.Handler) http.Handler, block ...string) (*peer, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPeer(label, fedinvite.ServerName(l.Addr().String()), s.authority)
+	p, err := newPeer(label, fedinvite.ServerName(l.Addr().String()), s.authority, block)
 	if err != nil {
 		_ = l.Close()
 		return nil, err
@@ -51,22 +51,23 @@ func (s *stage) start(ctx context.Context, label string, as func(http.Handler) h
 type peer struct {
 	*outbound
 	*homeserver
+	kept  *memory
 	cert  tls.Certificate
 	label string // what the table calls it
-	block blockList
 
 	mu       sync.Mutex
 	receipts map[string]receipt // by event ID
 }
 
-// A receipt is what a peer says of an invite that it received.
+// A receipt is what a peer says of an event that it received.
 type receipt struct {
-	endpoint string // "" if it received none
-	err      error  // why it refused
+	event    string // as in the lines of serve
+	endpoint string // of an invite
+	err      error  // why an invite was refused
 }
 
 // newPeer makes a homeserver with a fresh key.
-func newPeer(label string, name fedinvite.ServerName, a *authority) (*peer, error) {
+func newPeer(label string, name fedinvite.ServerName, a *authority, block []string) (*peer, error) {
 	id, key, err := fedinvite.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -75,32 +76,52 @@ func newPeer(label string, name fedinvite.ServerName, a *authority) (*peer, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{label: label, block: make(blockList), receipts: make(map[string]receipt)}
+	p := &peer{label: label, kept: newMemory(), receipts: make(map[string]receipt)}
 	if p.cert, err = a.serverCertificate(); err != nil {
 		return nil, err
 	}
 	if p.outbound, err = newOutbound(signer, a.roots); err != nil {
 		return nil, err
 	}
-	p.homeserver, err = newHomeserver(p.outbound, p.block, p.done)
+	p.homeserver, err = newHomeserver(p.outbound, p.kept, newBlockList(block...), p)
 	return p, err
 }
 
-// done fits [fedinvite.Config].
-func (p *peer) done(_ context.Context, d *fedinvite.Delivery, _ *fedinvite.Invite, err error) {
-	r := receipt{endpoint: "PUT v2", err: err}
+// received, declined and takenBack make a peer the witness of its homeserver.
+func (p *peer) received(_ context.Context, d *fedinvite.Delivery, _ *fedinvite.Invite, err error) {
+	r := receipt{event: eventInvited, endpoint: "PUT v2", err: err}
+	if err != nil {
+		r.event = eventRefused
+	}
 	if d.V1 {
 		r.endpoint = "PUT v1"
 	}
+	p.note(d.EventID, r)
+}
+
+func (p *peer) declined(leave *fedinvite.Event) { p.note(leave.ID(), receipt{event: eventDeclined}) }
+
+func (p *peer) takenBack(leave, _ *fedinvite.Event) {
+	p.note(leave.ID(), receipt{event: eventTakenBack})
+}
+
+func (p *peer) note(eventID string, r receipt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.receipts[d.EventID] = r
+	p.receipts[eventID] = r
 }
 
 func (p *peer) receipt(eventID string) receipt {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.receipts[eventID]
+}
+
+// asked returns how many events the peer has received.
+func (p *peer) asked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.receipts)
 }
 
 func (p *peer) user(localpart string) string { return "@" + localpart + ":" + string(p.name()) }

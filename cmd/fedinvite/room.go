@@ -1,168 +1,80 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"fmt"
 	"slices"
-	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 )
 
-// object is a JSON object that is being written.
-type object = map[string]any
-
-// A room is a new room whose only member is its creator.
+// A room is the events of a room, each after those that it follows on.
 type room struct {
-	rules   fedinvite.Rules
-	signer  fedinvite.Signer
-	creator string
-	id      string             // known once there is a create event
-	state   []*fedinvite.Event // in the order of their making, each after the one before
-	created time.Time
+	rules  fedinvite.Rules
+	id     string
+	events []*fedinvite.Event
+	size   int64 // of their records, in bytes
 }
 
-// newRoom makes a room with the least state that an invite needs, and a name
-// unless that is empty.
-func newRoom(ctx context.Context, rules fedinvite.Rules, signer fedinvite.Signer, creator, name string) (*room, error) {
-	r := &room{rules: rules, signer: signer, creator: creator, created: time.Now()}
-	if !rules.RoomIDIsCreateEvent {
-		r.id = newID('!', signer.ServerName())
-	}
-	events := []struct {
-		eventType, stateKey string
-		content             object
-	}{
-		{"m.room.create", "", r.createContent()},
-		{"m.room.member", creator, object{"membership": "join"}},
-		{"m.room.power_levels", "", object{"users": r.powers()}},
-		{"m.room.join_rules", "", object{"join_rule": "invite"}},
-		{"m.room.name", "", object{"name": name}},
-	}
-	if name == "" {
-		events = events[:len(events)-1]
-	}
-	for _, e := range events {
-		if err := r.add(ctx, e.eventType, e.stateKey, e.content); err != nil {
-			return nil, fmt.Errorf("%s of a new room: %w", e.eventType, err)
+// has reports whether an event is in the room.
+func (r *room) has(eventID string) bool {
+	return slices.ContainsFunc(r.events, func(e *fedinvite.Event) bool { return e.ID() == eventID })
+}
+
+// with returns the room with an event more; r stays as it is.
+func (r *room) with(e *fedinvite.Event) *room {
+	return &room{r.rules, r.id, append(slices.Clip(r.events), e), r.size + recordSize(e)}
+}
+
+// state returns the current state: of each type and state key the last event. That
+// is no state resolution, which rooms with members on one server alone do not need.
+func (r *room) state() eventauth.State {
+	latest := make(map[eventauth.StateKey]*fedinvite.Event)
+	for _, e := range r.events {
+		if key, ok := e.StateKey(); ok {
+			latest[eventauth.StateKey{Type: e.Type(), Key: key}] = e
 		}
 	}
-	return r, nil
-}
-
-func (r *room) createContent() object {
-	content := object{"room_version": r.rules.Version}
-	if !r.rules.Auth.CreatorIsSender {
-		content["creator"] = r.creator
-	}
-	return content
-}
-
-// powers gives the creator power, unless a creator has all of it anyway and must
-// not be listed.
-func (r *room) powers() object {
-	if r.rules.Auth.PrivilegedCreators {
-		return object{}
-	}
-	return object{r.creator: 100}
-}
-
-// add makes the next event of the room's state.
-func (r *room) add(ctx context.Context, eventType, stateKey string, content object) error {
-	pdu := object{
-		"auth_events":      r.references(r.auth()),
-		"content":          content,
-		"depth":            len(r.state) + 1,
-		"origin_server_ts": r.created.UnixMilli(),
-		"prev_events":      r.references(r.last()),
-		"sender":           r.creator,
-		"state_key":        stateKey,
-		"type":             eventType,
-	}
-	if r.id != "" {
-		pdu["room_id"] = r.id
-	}
-	if r.rules.EventIDs == fedinvite.EventIDServer {
-		pdu["event_id"] = newID('$', r.signer.ServerName())
-	}
-	raw, err := fedinvite.MarshalCanonical(pdu)
-	if err != nil {
-		return err
-	}
-	signed, err := fedinvite.SignEventJSON(ctx, raw, r.rules, r.signer)
-	if err != nil {
-		return err
-	}
-	e, err := fedinvite.ParseEvent(signed, r.rules)
-	if err != nil {
-		return err
-	}
-	r.id = e.RoomID()
-	r.state = append(r.state, e)
-	return nil
-}
-
-// auth returns the events that allow what the creator does ("Auth events
-// selection" of the server-server API), and the further ones named.
-func (r *room) auth(further ...string) (chosen []*fedinvite.Event) {
-	for _, e := range r.state {
-		switch t := e.Type(); {
-		case t == "m.room.create" && r.rules.Auth.CreateInAuthEvents,
-			t == "m.room.member", t == "m.room.power_levels", slices.Contains(further, t):
-			chosen = append(chosen, e)
+	state := make(eventauth.State, 0, len(latest))
+	for _, e := range r.events {
+		if key, ok := e.StateKey(); ok && latest[eventauth.StateKey{Type: e.Type(), Key: key}] == e {
+			state = append(state, e)
 		}
 	}
-	return chosen
+	return state
 }
 
-// last returns the newest event, if there is one.
-func (r *room) last() []*fedinvite.Event {
-	return r.state[max(0, len(r.state)-1):]
-}
-
-// references writes auth_events or prev_events.
-func (r *room) references(events []*fedinvite.Event) []any {
-	all := make([]any, 0, len(events))
-	for _, e := range events {
-		if r.rules.EventIDs != fedinvite.EventIDServer {
-			all = append(all, e.ID())
-			continue
+// extremities returns the events that no later one follows on, the latest first. What an
+// event says of itself or of later ones does not count: in room versions 1–2 peers choose
+// the IDs, and there is always an end of the room.
+func (r *room) extremities() (ends []*fedinvite.Event) {
+	followed := make(map[string]bool)
+	for _, e := range slices.Backward(r.events) {
+		if !followed[e.ID()] {
+			ends = append(ends, e)
 		}
-		hash := e.ReferenceHash()
-		all = append(all, []any{e.ID(), object{"sha256": base64.RawStdEncoding.EncodeToString(hash[:])}})
+		for _, id := range e.PrevEventIDs() {
+			followed[id] = true
+		}
 	}
-	return all
+	return ends
 }
 
-// invite makes the event by which the creator invites a user.
-func (r *room) invite(ctx context.Context, invitee string) (*fedinvite.Event, error) {
-	d := fedinvite.Draft{
-		RoomID:     r.id,
-		Sender:     r.creator,
-		Invitee:    invitee,
-		AuthEvents: eventRefs(r.auth("m.room.join_rules")),
-		PrevEvents: eventRefs(r.last()),
-		Depth:      int64(len(r.state)) + 1,
-		Time:       time.Now(),
+// snapshot returns the room as an [fedclient.Inviter] wants to see it.
+func (r *room) snapshot() *fedclient.Snapshot {
+	s := &fedclient.Snapshot{Version: r.rules.Version, State: r.state(), Joined: r.joined}
+	for _, e := range r.extremities() {
+		s.Extremities = append(s.Extremities, e.Ref())
+		s.Depth = max(s.Depth, e.Depth())
 	}
-	if r.rules.EventIDs == fedinvite.EventIDServer {
-		d.EventID = newID('$', r.signer.ServerName())
-	}
-	return fedinvite.NewInvite(ctx, d, r.rules, r.signer)
+	return s
 }
 
-func eventRefs(events []*fedinvite.Event) []fedinvite.EventRef {
-	refs := make([]fedinvite.EventRef, 0, len(events))
-	for _, e := range events {
-		hash := e.ReferenceHash()
-		refs = append(refs, fedinvite.EventRef{ID: e.ID(), SHA256: hash[:]})
-	}
-	return refs
-}
-
-// newID makes up an identifier of a server.
-func newID(sigil byte, server fedinvite.ServerName) string {
-	return string(sigil) + rand.Text()[:18] + ":" + string(server)
+// joined fits [fedclient.Snapshot].
+func (r *room) joined(server fedinvite.ServerName) bool {
+	return slices.ContainsFunc(r.state(), func(e *fedinvite.Event) bool {
+		key, _ := e.StateKey()
+		_, of, err := fedinvite.ParseUserID(key)
+		return e.Membership() == "join" && err == nil && of == server
+	})
 }

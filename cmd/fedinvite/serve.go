@@ -9,15 +9,31 @@ import (
 const serveUsage = `Usage:
     fedinvite serve -server-name HOST:PORT -listen ADDR -key FILE
                     -tls-cert FILE -tls-key FILE [-ca FILE] [-block NAME …]
+                    [-store DIR]
 
-Be a homeserver that receives invites: answer requests for keys and version, check
-the invites to users of the server as the specification says, and sign and accept
-the good ones. Every user exists, nothing is stored.
+Be a homeserver for the whole life of an invite: answer requests for keys and
+version; check the invites to users of the server as the specification says, and
+sign, accept and store the good ones; let the users of other servers decline the
+invites of "fedinvite invite" (make_leave, send_leave); and apply what takes an
+invite back (transactions, of which everything else is acknowledged). Every user
+exists. A user who holds an invite to a room gets no other one to it.
 
-Each invite is a line of JSON on standard output, with the members origin, sender,
-invitee, room_id, room_version and event_id. If it is accepted there are room_state,
-in the form for clients, and warnings; if it is refused errcode and reason, and what
-was not known yet is empty.
+With -store the invites are in DIR, a file each, and so are the rooms that
+"fedinvite invite" makes there; of more than 1000 invites the newest are refused.
+Without it the last 1000 are kept in memory, and there are no rooms. A store belongs
+to one server name; all commands of that server may use it at once.
+
+Each thing that happens is a line of JSON on standard output. Its member event is
+
+    invited      an invite to a user of ours, which is stored
+    refused      an invite that is not accepted
+    declined     a leave of another server's user, who declined an invite of ours
+    taken back   a leave that took back an invite to a user of ours: it is removed
+
+All have sender, invitee, room_id, room_version and event_id, of the invite or of
+the leave; the first two have origin too. If an invite is accepted there are
+room_state, in the form for clients, and warnings; if it is refused errcode and
+reason, and what was not known yet is empty.
 
 SIGINT and SIGTERM end the server, once the requests under way are answered.
 
@@ -29,7 +45,9 @@ Options:
     -tls-key FILE       the certificate's private key, in PEM (required)
     -ca FILE            the certificate authorities to trust, in place of the
                         system's, when other servers are asked for their keys
-    -block NAME         a server or user whose invites are refused; may be repeated
+    -block NAME         a server or user whose invites are refused, where * stands
+                        for any text and ? for a character; may be repeated
+    -store DIR          where invites and rooms are; made if it is not there
 
 Other servers are asked for their keys at the host and port of their name, 8448 if
 it has none; delegation is not followed. A request may claim to come from any server
@@ -37,7 +55,7 @@ that this machine can reach: do not serve strangers next to private networks.
 
 Example:
     $ fedinvite serve -server-name a.example:8448 -listen :8448 -key a.key \
-          -tls-cert a.crt -tls-key a.tls.key -block @spam:b.example
+          -tls-cert a.crt -tls-key a.tls.key -store a.store -block '*.b.example'
 `
 
 func runServe(ctx context.Context, s streams, args []string) error {
@@ -49,6 +67,7 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	tlsKeyFile := f.needString("tls-key")
 	caFile := f.String("ca", "", "")
 	blocked := f.block()
+	storeDir := f.String("store", "", "")
 	if err := f.parseAlone(args); err != nil {
 		return err
 	}
@@ -68,7 +87,11 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	h, err := newHomeserver(o, blocked, newOutcomes(s.out).done)
+	kept, err := openStore(*storeDir)
+	if err != nil {
+		return err
+	}
+	h, err := newHomeserver(o, kept, newBlockList(*blocked...), newOutcomes(s.out))
 	if err != nil {
 		return err
 	}
@@ -77,5 +100,6 @@ func runServe(ctx context.Context, s streams, args []string) error {
 		return err
 	}
 	fmt.Fprintf(s.err, "fedinvite: %s is ready on %s, with the key %s\n", *name, l.Addr(), signer.KeyID())
+	defer context.AfterFunc(ctx, o.close)() // peers need not wait for us to end too
 	return serve(ctx, l, newServer(h, cert, s.err))
 }

@@ -24,6 +24,7 @@ import (
 type site struct {
 	ca, cert, tlsKey string
 	client           *http.Client // trusts the authority
+	cancel           []func()     // of the servers that run; ending takes each a second
 }
 
 func newSite(t testing.TB) *site {
@@ -60,26 +61,33 @@ type server struct {
 	*site
 	name    string // also its address
 	keyFile string
+	args    []string // with which it serves
 	lines   chan outcome
 	stop    func() (status int)
 }
 
-// serveArgs makes a server's key and name, and the arguments with which it serves.
-func (st *site) serveArgs(t testing.TB, block ...string) (s *server, args []string) {
+// serveArgs makes a server's key and name, and the arguments with which it serves,
+// and further ones.
+func (st *site) serveArgs(t testing.TB, further ...string) (s *server, args []string) {
 	t.Helper()
 	s = &server{site: st, name: freeAddress(t), keyFile: writeFile(t, succeed(t, "", "keygen"))}
 	args = []string{"serve", "-server-name", s.name, "-listen", s.name, "-key", s.keyFile,
 		"-tls-cert", st.cert, "-tls-key", st.tlsKey, "-ca", st.ca}
-	for _, name := range block {
-		args = append(args, "-block", name)
-	}
-	return s, args
+	s.args = append(args, further...)
+	return s, s.args
 }
 
 // serve starts a server in this process and waits until it is ready.
-func (st *site) serve(t testing.TB, block ...string) *server {
+func (st *site) serve(t testing.TB, further ...string) *server {
 	t.Helper()
-	s, args := st.serveArgs(t, block...)
+	s, args := st.serveArgs(t, further...)
+	s.start(t, args)
+	return s
+}
+
+// start runs serve and waits until it is ready.
+func (s *server) start(t testing.TB, args []string) {
+	t.Helper()
 	s.lines = make(chan outcome, 10)
 	ctx, cancel := context.WithCancel(context.Background())
 	out, lines := io.Pipe()
@@ -107,9 +115,19 @@ func (st *site) serve(t testing.TB, block ...string) *server {
 		running.Wait()
 		return status
 	})
-	t.Cleanup(func() { s.stop() })
+	s.cancel = append(s.cancel, cancel)
+	t.Cleanup(func() {
+		s.stopAll()
+		s.stop()
+	})
 	awaitReady(t, messages)
-	return s
+}
+
+// stopAll has all servers end at the same time.
+func (st *site) stopAll() {
+	for _, cancel := range st.cancel {
+		cancel()
+	}
 }
 
 // awaitReady waits for the message that a server is ready, and discards later ones.
@@ -123,12 +141,18 @@ func awaitReady(t testing.TB, messages io.Reader) {
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 }
 
-func freeAddress(t testing.TB) string {
+func listen(t testing.TB, address string) net.Listener {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l := listen(t, "127.0.0.1:0")
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
@@ -177,7 +201,7 @@ func TestInviteAndServe(t *testing.T) {
 	t.Parallel()
 	st := newSite(t)
 	one := st.serve(t)
-	two := st.serve(t, one.user("mallory"))
+	two := st.serve(t, "-block", one.user("mallory"))
 	for _, version := range []string{"1", "6", "12"} {
 		t.Run("v"+version, func(t *testing.T) {
 			r := one.invite(t, version, one.user("alice"), two.user("bob"))
@@ -214,27 +238,23 @@ func TestInviteAndServe(t *testing.T) {
 			}
 			line.RoomState, line.Warnings = nil, nil
 			diff(t, outcome{
-				Origin: fedinvite.ServerName(one.name), Sender: one.user("alice"), Invitee: two.user("bob"),
+				Event: eventInvited, Origin: fedinvite.ServerName(one.name), Sender: one.user("alice"), Invitee: two.user("bob"),
 				RoomID: e.RoomID(), RoomVersion: rules.Version, EventID: e.ID(),
 			}, line)
 		})
 	}
 	t.Run("blocked user", func(t *testing.T) {
 		r := one.invite(t, "12", one.user("mallory"), two.user("bob"))
-		want := result{statusRefused, "", "fedinvite: " + two.name + ` answered 403 M_FORBIDDEN: "invites from ` + one.user("mallory") + " are not accepted here\"\n"}
+		want := result{statusRefused, "", "fedinvite: " + two.name + ` answered 403 M_FORBIDDEN: "This invite is not allowed."` + "\n"}
 		if r != want {
 			t.Errorf("got  %+v\nwant %+v", r, want)
 		}
 		line := two.next(t)
-		if line.Errcode != fedinvite.CodeForbidden || line.Reason == "" || line.RoomID == "" || line.Sender != one.user("mallory") || line.RoomState != nil {
+		if line.Event != eventRefused || line.Errcode != fedinvite.CodeForbidden || line.Reason == "" || line.RoomID == "" || line.Sender != one.user("mallory") || line.RoomState != nil {
 			t.Errorf("%+v", line)
 		}
 	})
-	var stopping sync.WaitGroup
-	for _, s := range []*server{one, two} {
-		stopping.Go(func() { s.stop() })
-	}
-	stopping.Wait()
+	one.stopAll()
 	for _, s := range []*server{one, two} {
 		if status := s.stop(); status != statusOK {
 			t.Errorf("serve ended with status %d", status)
@@ -267,13 +287,25 @@ func TestServeBlocksServers(t *testing.T) {
 	t.Parallel()
 	st := newSite(t)
 	one := st.serve(t)
-	two := st.serve(t, one.name)
+	two := st.serve(t, "-block", one.name)
 	if r := one.invite(t, "11", one.user("alice"), two.user("bob")); r.status != statusRefused || !strings.Contains(r.err, "403 M_FORBIDDEN") {
 		t.Errorf("%+v", r)
 	}
 	line := two.next(t)
 	if line.Errcode != fedinvite.CodeForbidden || string(line.Origin) != one.name || line.RoomID == "" || line.EventID == "" {
 		t.Errorf("%+v", line)
+	}
+}
+
+func TestBlockPatterns(t *testing.T) {
+	for pattern, ok := range map[string]bool{
+		"*": true, "a.example": true, "*.example": true, "a.example:8448": true, "1.2.3.?": true, "[::1]": true,
+		"@a:a.example": true, "@spam*:*": true, "@*:*.example": true,
+		"": false, "a b": false, "a_*": false, "@a": false, "@*": false, "@a:b c": false,
+	} {
+		if err := checkPattern(pattern); (err == nil) != ok {
+			t.Errorf("%q: %v", pattern, err)
+		}
 	}
 }
 
@@ -296,6 +328,13 @@ func TestServeOtherRequests(t *testing.T) {
 		{"GET", "/_matrix//key/v2/server", 404, `"M_UNRECOGNIZED"`},
 		{"GET", "/_matrix/federation/v2/invite/!r:a/$e", 405, `"M_UNRECOGNIZED"`},
 		{"PUT", "/_matrix/federation/v2/invite/!r:a", 404, `"M_UNRECOGNIZED"`},
+		{"GET", makeLeavePath + "!r:a/@u:b", 401, `"M_UNAUTHORIZED"`},
+		{"PUT", sendLeavePath + "!r:a/$e", 401, `"M_UNAUTHORIZED"`},
+		{"PUT", sendLeaveV1Path + "!r:a/$e", 401, `"M_UNAUTHORIZED"`},
+		{"PUT", transactionPath + "1", 401, `"M_UNAUTHORIZED"`},
+		{"PUT", makeLeavePath + "!r:a/@u:b", 405, `"M_UNRECOGNIZED"`},
+		{"PUT", makeLeavePath + "!r:a", 404, `"M_UNRECOGNIZED"`},
+		{"GET", transactionPath + "1", 405, `"M_UNRECOGNIZED"`},
 	} {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {
 			status, contentType, body := s.request(t, c.method, c.path)

@@ -92,13 +92,23 @@ func (db *database) addEvent(_ context.Context, e *fedinvite.Event) error {
 	return nil
 }
 
+// errPending refuses an invite to a user who has another one to the room. It reads as
+// the refusals of package policy do.
+var errPending = fedinvite.Refuse(fedinvite.CodeForbidden, "This invite is not allowed.")
+
 // addInvite stores an invite to a room that we are not in, and what its user may see of
-// the room.
+// the room. It may be the one that is stored, sent again.
 func (db *database) addInvite(_ context.Context, e *fedinvite.Event, _ []json.RawMessage) error {
 	user, _ := e.StateKey()
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	db.invites[inviteKey{e.RoomID(), user}] = e
+	key := inviteKey{e.RoomID(), user}
+	switch old := db.invites[key]; {
+	case old == nil:
+		db.invites[key] = e
+	case old.ID() != e.ID():
+		return errPending // policy.OnePending saw it too, unless both came at once
+	}
 	return nil
 }
 
@@ -109,12 +119,24 @@ func (db *database) invite(_ context.Context, roomID, userID string) (*fedinvite
 	return db.invites[inviteKey{roomID, userID}], nil
 }
 
-// removeInvite removes an invite that ended with a leave.
-func (db *database) removeInvite(_ context.Context, leave, _ *fedinvite.Event) error {
-	user, _ := leave.StateKey()
+// pending returns the event ID of the pending invite of a user, or "".
+func (db *database) pending(ctx context.Context, roomID, userID string) (string, error) {
+	e, err := db.invite(ctx, roomID, userID)
+	if err != nil || e == nil {
+		return "", err
+	}
+	return e.ID(), nil
+}
+
+// removeInvite removes an invite that ended with a leave, but not the next one.
+func (db *database) removeInvite(_ context.Context, _, e *fedinvite.Event) error {
+	user, _ := e.StateKey()
+	key := inviteKey{e.RoomID(), user}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	delete(db.invites, inviteKey{leave.RoomID(), user})
+	if stored := db.invites[key]; stored != nil && stored.ID() == e.ID() {
+		delete(db.invites, key)
+	}
 	return nil
 }
 

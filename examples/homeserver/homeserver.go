@@ -41,7 +41,7 @@ func New(db *database, transport http.RoundTripper, blocked []string, signers ..
 		return nil, err
 	}
 	s := &Server{ServeMux: http.NewServeMux(), db: db, local: local, client: client}
-	wanted := policy.Chain(policy.BlockServers(blocked...), policy.InvitePermission(db.permission))
+	wanted := policy.Chain(policy.BlockServers(blocked...), policy.InvitePermission(db.permission), policy.OnePending(db.pending))
 	endpoint := fedserver.Endpoint{
 		Signer: local.Signer, Keys: keys, Now: time.Now, ServerAllowed: s.serverAllowed,
 		Credentials: xmatrix.Verifier{Keys: keys, Now: time.Now}.Credentials,

@@ -95,7 +95,7 @@ const openACL = `{"allow":["*"]}`
 func wantCode(t *testing.T, err error, want fedinvite.Code) {
 	t.Helper()
 	var told *fedinvite.Error
-	if !errors.As(err, &told) || told.Code != want {
+	if !errors.As(err, &told) || told == nil || told.Code != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
@@ -191,6 +191,60 @@ func TestAnInviteIsTakenBack(t *testing.T) {
 	}
 	if one.pending(t, roomID, carol) != nil {
 		t.Error("the invite is still there")
+	}
+}
+
+// newInvite makes an invite of one of the host's users to any room.
+func (h *host) newInvite(t *testing.T, roomID, sender, invitee string) *fedinvite.Event {
+	t.Helper()
+	rules, err := fedinvite.RoomV11.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := fedinvite.Draft{RoomID: roomID, Sender: sender, Invitee: invitee, Depth: 1, Time: time.Now()}
+	e, err := fedinvite.NewInvite(t.Context(), d, rules, h.signers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// create returns a room's create event, as room state of an invite.
+func (h *host) create(t *testing.T, roomID string) []json.RawMessage {
+	t.Helper()
+	room, err := h.db.read(t.Context(), roomID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer room.done()
+	return fedinvite.SelectRoomState([]*fedinvite.Event{room.state[eventauth.StateKey{Type: "m.room.create"}]}, 0)
+}
+
+func TestAnInviteIsNotDisplaced(t *testing.T) {
+	two, one := newHosts(t)
+	alice, carol := two.user("alice", 0), one.user("carol", 0)
+	roomID := two.newRoom(t, alice, 0, openACL)
+	if err := two.Invite(t.Context(), roomID, alice, carol, nil); err != nil {
+		t.Fatal(err)
+	}
+	first := one.pending(t, roomID, carol)
+	other := two.newInvite(t, roomID, two.user("mallory", 0), carol)
+	keys := fedinvite.KeyMap{}
+	keys.Add(one.signers[0])
+	_, err := two.client.SendInvite(t.Context(), fedclient.InviteRequest{
+		Event: other, RoomState: two.create(t, roomID), Signer: two.signers[0], Keys: keys,
+	})
+	wantCode(t, fedclient.ClientError(err), fedinvite.CodeForbidden)
+	// What came at once has passed the policy.
+	wantCode(t, one.db.addInvite(t.Context(), other, nil), fedinvite.CodeForbidden)
+	if err := one.db.addInvite(t.Context(), first, nil); err != nil {
+		t.Errorf("the same invite again: %v", err)
+	}
+	if err := one.db.removeInvite(t.Context(), nil, other); err != nil {
+		t.Fatal(err)
+	}
+	if e := one.pending(t, roomID, carol); e != first {
+		t.Errorf("the pending invite is %v", e)
 	}
 }
 
