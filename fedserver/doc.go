@@ -7,8 +7,9 @@
 //     exchange_third_party_invite;
 //   - [Binds] hears from identity servers of third-party invites to our users: PUT and
 //     POST 3pid/onbind. [Binder] does with them what is usual;
-//   - [Transactions] takes transactions for a server that is in no room, and finds the
-//     leaves in them that take back the invites it holds: PUT send.
+//   - [Transactions] takes transactions, for servers with rooms and for those that are in
+//     none, and finds the leaves in them that take back the invites we hold: PUT send. The
+//     events of rooms go to a hook, Next.
 //
 // Each is an [net/http.Handler] for its paths and can be used without HTTP too. All are
 // safe for concurrent use, and serve any number of our server names.

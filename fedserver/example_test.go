@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,6 +35,11 @@ func (s store) StoreInvite(ctx context.Context, inv *fedclient.Invited) error {
 }
 
 func (store) RemoveInvite(_ context.Context, _, _ *fedinvite.Event) error { return nil }
+
+// ReceiveEvent checks and stores an event of a room. A server that is in no room has none.
+func (store) ReceiveEvent(_ context.Context, _ fedserver.Request, _ string, _ json.RawMessage) (string, error) {
+	return "", fedinvite.Refuse(fedinvite.CodeNotFound, "no such room")
+}
 
 // newHandler mounts everything for the servers of local.
 func newHandler(local keyring.Local, keys fedinvite.KeySource, s store) (http.Handler, error) {
@@ -67,7 +73,7 @@ func newHandler(local keyring.Local, keys fedinvite.KeySource, s store) (http.Ha
 	})
 	binds, err3 := fedserver.NewBinds(fedserver.BindsConfig{Signer: local.Signer, HandleInvite: binder.Bind})
 	transactions, err4 := fedserver.NewTransactions(fedserver.TransactionsConfig{
-		Endpoint: endpoint, Invite: s.Invite, HandleRescission: s.RemoveInvite,
+		Endpoint: endpoint, Invite: s.Invite, HandleRescission: s.RemoveInvite, Next: s.ReceiveEvent,
 	})
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err

@@ -49,7 +49,10 @@ func FuzzTransaction(f *testing.F) {
 	f.Add(encode(f, object{"origin": serverA, "pdus": []any{raw, object{"event_id": "$x", "type": 1}}, "edus": []any{}}))
 	f.Add(encode(f, object{"pdus": []any{r.signed(r.rescission(albert), serverA)}}))
 	f.Add([]byte(`{"pdus":[{"type":"m.room.member","content":{"membership":"leave"},"sender":"@alice:a.ex"}]}`))
-	s := newInvited(f, nil, func(c *fedserver.TransactionsConfig) { c.Credentials = believes(serverA, serverB) })
+	believe := func(c *fedserver.TransactionsConfig) { c.Credentials = believes(serverA, serverB) }
+	s := newInvited(f, nil, believe)
+	h := &hooks{t: f}
+	rooms := newInvited(f, nil, believe, h.mount)
 	user, _ := invite.StateKey()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s.invites[invite.RoomID()+user], s.removed, s.done = invite, nil, nil
@@ -61,6 +64,18 @@ func FuzzTransaction(f *testing.F) {
 			}
 		}
 		_, _ = s.TakeBack(t.Context(), body)
+
+		rooms.invites[invite.RoomID()+user], rooms.removed, rooms.done, h.calls = invite, nil, nil, nil
+		again := answer(rooms, letter{"PUT", target("v1", "send", "1"), "", serverB, body}.request(t))
+		wantAnswer(t, again.Code, again.Body.Bytes())
+		if again.Code != w.Code || len(rooms.removed) != len(s.removed) || len(h.calls) > 150 {
+			t.Fatalf("with Next %d, without %d; removed %d and %d; %d calls", again.Code, w.Code, len(rooms.removed), len(s.removed), len(h.calls))
+		}
+		for _, c := range h.calls {
+			if text := canonical(t, []byte(c.json)); text != c.json || text[0] != '{' {
+				t.Fatalf("got %s", c.json)
+			}
+		}
 	})
 }
 

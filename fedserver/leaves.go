@@ -28,6 +28,9 @@ type LeavesConfig struct {
 	// the other server's choice, and its auth_events too, which are checked here only if
 	// all of them are in the room's state as it is now.
 	//
+	// Which of our server names was asked does not matter: the transactions go out in the
+	// name, and are signed by, the server of any of our users who is joined to the room.
+	//
 	// It may come twice, also concurrently, until [Room] has it as the user's membership.
 	HandleLeave func(ctx context.Context, e *fedinvite.Event) error
 }

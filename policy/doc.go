@@ -4,13 +4,16 @@
 // those between our own users. Chain them in the order in which they should refuse:
 //
 //	Policy: policy.Chain(
+//		policy.InviteeExists(isUser),
 //		policy.BlockServers("evil.example", "*.evil.example"),
 //		policy.BlockUsers("@spam*:*"),
 //		policy.InvitePermission(accountData),
 //	),
 //
-// Block lists come first: they ask no store, and whoever they stop learns nothing of
-// what our users have set. A [fedinvite.Receiver] asks its policy before it checks or
+// [InviteeExists] comes first, so that what is behind it is asked about users whom we have.
+// Its answer is that of the block lists, so that whoever they stop does not learn who is a
+// user here. The lists come next: they ask no store, and whoever they stop learns nothing
+// of what our users have set. A [fedinvite.Receiver] asks its policy before it checks or
 // makes any signature of the event, so that refusing costs next to nothing.
 //
 // # What they look at

@@ -37,6 +37,7 @@ func invitation(sender string) *fedinvite.Invite {
 
 // Bob accepts no invites at all; before he is asked, block lists refuse.
 func ExampleChain() {
+	isUser := func(_ context.Context, userID string) (bool, error) { return userID == "@bob:b.example", nil }
 	accountData := func(_ context.Context, userID string) (json.RawMessage, error) {
 		if userID == "@bob:b.example" {
 			return json.RawMessage(`{"default_action":"block"}`), nil
@@ -45,6 +46,7 @@ func ExampleChain() {
 	}
 	config := fedinvite.Config{
 		Policy: policy.Chain(
+			policy.InviteeExists(isUser),
 			policy.BlockServers("evil.example", "*.evil.example"),
 			policy.BlockUsers("@spam*:*"),
 			policy.InvitePermission(accountData),

@@ -45,6 +45,21 @@ func KnownUsers(known func(ctx context.Context, invitee, sender string) (bool, e
 	}
 }
 
+// InviteeExists refuses invites to users whom we do not have, with 403 M_FORBIDDEN: exists
+// says whether one of our servers has the user of this ID, and may say no for users who
+// are deactivated. The status is not 404, because some servers take every 404 for an
+// endpoint that is unknown here, and send the invite again by version 1 of the API. If exists fails the invite does not pass, and
+// the peer sees 500 M_UNKNOWN.
+func InviteeExists(exists func(ctx context.Context, userID string) (bool, error)) Policy {
+	if exists == nil {
+		return withoutCallback("InviteeExists")
+	}
+	return func(ctx context.Context, inv *fedinvite.Invite) error {
+		ok, err := exists(ctx, inv.Invitee)
+		return unless(ok, err, "InviteeExists: no such user")
+	}
+}
+
 // unless refuses unless a callback said ok; its failure comes first.
 func unless(ok bool, err error, reason string) error {
 	if err != nil || ok {

@@ -60,3 +60,25 @@ func TestKnownUsers(t *testing.T) {
 		}
 	})
 }
+
+func TestInviteeExists(t *testing.T) {
+	p := policy.InviteeExists(func(_ context.Context, userID string) (bool, error) { return userID == bob, nil })
+	t.Run("a user of ours", func(t *testing.T) { wants(t, p, inviteFrom(t, alice), allowed) })
+	for name, invitee := range map[string]string{
+		"nobody": "@other:b.example", "the same name elsewhere": "@bob:c.example", "an Invite without invitee": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inv := inviteFrom(t, alice)
+			inv.Invitee = invitee
+			wants(t, p, inv, forbidden)
+		})
+	}
+	t.Run("a failure is ours, whatever else exists says", func(t *testing.T) {
+		for _, ok := range []bool{true, false} {
+			p := policy.InviteeExists(func(context.Context, string) (bool, error) { return ok, errStore })
+			if err := wants(t, p, inviteFrom(t, alice), ourFault); !errors.Is(err, errStore) {
+				t.Errorf("error %v, want that of the callback", err)
+			}
+		}
+	})
+}

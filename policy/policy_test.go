@@ -98,6 +98,8 @@ func TestRefusalsGiveNothingAway(t *testing.T) {
 		"KnownServers": policy.KnownServers(func(context.Context, fedinvite.ServerName) (bool, error) { return false, nil }),
 		"KnownUsers":   policy.KnownUsers(func(context.Context, string, string) (bool, error) { return false, nil }),
 		"OnePending":   policy.OnePending(func(context.Context, string, string) (string, error) { return "$other", nil }),
+
+		"InviteeExists": policy.InviteeExists(func(context.Context, string) (bool, error) { return false, nil }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := wants(t, p, inv, forbidden)
@@ -121,6 +123,7 @@ func TestMissingCallbacksFailClosed(t *testing.T) {
 		"KnownServers":     policy.KnownServers(nil),
 		"KnownUsers":       policy.KnownUsers(nil),
 		"OnePending":       policy.OnePending(nil),
+		"InviteeExists":    policy.InviteeExists(nil),
 	} {
 		err := wants(t, p, inviteFrom(t, alice), ourFault)
 		if err == nil || !strings.Contains(err.Error(), "policy."+name) {

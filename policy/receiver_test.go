@@ -76,6 +76,7 @@ func (h *host) receive(t *testing.T, inv *fedinvite.Invite) error {
 func TestReceiver(t *testing.T) {
 	const pendingRoom = "!pending:a.example"
 	chain := policy.Chain(
+		policy.InviteeExists(func(_ context.Context, userID string) (bool, error) { return userID == bob, nil }),
 		policy.BlockServers("evil.example", "*.evil.example"),
 		policy.BlockUsers("@spam*:*"),
 		policy.BlockRooms("!bad:*"),
@@ -111,6 +112,7 @@ func TestReceiver(t *testing.T) {
 		{"unknown server", chain, inviteFrom(t, "@x:a.test"), forbidden},
 		{"unknown user", chain, inviteFrom(t, "@stranger:a.example"), forbidden},
 		{"pending", chain, inviteTo(t, alice, pendingRoom), forbidden},
+		{"no such invitee", policy.InviteeExists(func(context.Context, string) (bool, error) { return false, nil }), inviteFrom(t, alice), forbidden},
 		{"the invitee blocks invites", permission(`{"default_action":"block"}`), inviteFrom(t, alice), blocked},
 		{"missing callback", policy.KnownUsers(nil), inviteFrom(t, alice), ourFault},
 	} {

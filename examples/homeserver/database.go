@@ -8,14 +8,17 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/fedserver"
 )
 
-// A database stands for the one that a homeserver has. This one is in memory, and
-// sends no event to other servers in a room.
+// A database stands for the one that a homeserver has. This one is in memory, sends no
+// event to other servers in a room, and takes none of theirs.
 type database struct {
 	mu          sync.RWMutex
 	rooms       map[string]*roomRow
 	invites     map[inviteKey]*fedinvite.Event
+	users       map[string]bool
 	permissions map[string]json.RawMessage // m.invite_permission_config of our users
 }
 
@@ -33,7 +36,10 @@ type inviteKey struct{ roomID, userID string }
 var errNoRoom = fedinvite.Refuse(fedinvite.CodeNotFound, "unknown room")
 
 func newDatabase() *database {
-	return &database{rooms: map[string]*roomRow{}, invites: map[inviteKey]*fedinvite.Event{}, permissions: map[string]json.RawMessage{}}
+	return &database{
+		rooms: map[string]*roomRow{}, invites: map[inviteKey]*fedinvite.Event{},
+		users: map[string]bool{}, permissions: map[string]json.RawMessage{},
+	}
 }
 
 // read begins a read transaction, which ends with done of the result.
@@ -58,6 +64,28 @@ func (r *roomRow) joined() func(fedinvite.ServerName) bool {
 		}
 	}
 	return func(server fedinvite.ServerName) bool { return servers[server] }
+}
+
+// Snapshot implements fedclient.Room: one read transaction.
+func (db *database) Snapshot(ctx context.Context, roomID string, want []eventauth.StateKey) (*fedclient.Snapshot, error) {
+	room, err := db.read(ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	defer room.done()
+	snapshot := &fedclient.Snapshot{Version: room.version, Extremities: room.extremities, Depth: room.depth, Joined: room.joined()}
+	for _, key := range want {
+		if e := room.state[key]; e != nil {
+			snapshot.State = append(snapshot.State, e)
+		}
+	}
+	return snapshot, nil
+}
+
+// serverAllowed applies the room's server ACL.
+func (db *database) serverAllowed(ctx context.Context, roomID string, server fedinvite.ServerName) (bool, error) {
+	acl, err := db.serverACL(ctx, roomID)
+	return err == nil && acl.Allows(server), err
 }
 
 // serverACL returns the room's server ACL, nil if it has none or we are not in it.
@@ -92,9 +120,44 @@ func (db *database) addEvent(_ context.Context, e *fedinvite.Event) error {
 	return nil
 }
 
+// errNoPipeline is the answer to events that came in transactions.
+var errNoPipeline = fedinvite.Refuse(fedinvite.CodeForbidden, "this server takes no events of rooms from other servers")
+
+// receiveEvent gets the events that other servers send into our rooms, and returns their
+// IDs, without which the other server would not read of the refusal.
+func (db *database) receiveEvent(ctx context.Context, r fedserver.Request, roomID string, pdu json.RawMessage) (string, error) {
+	room, err := db.read(ctx, roomID)
+	if err != nil {
+		return "", err // the version, and so the ID, of an event of another room is unknown
+	}
+	rules, err := room.version.Rules()
+	room.done()
+	if err != nil {
+		return "", err
+	}
+	e, err := fedinvite.ParseEvent(pdu, rules)
+	if err != nil {
+		return "", fedinvite.WireError(err)
+	}
+	switch allowed, err := db.serverAllowed(ctx, roomID, r.Origin); {
+	case err != nil:
+		return e.ID(), err
+	case !allowed:
+		return e.ID(), fedinvite.WireError(fedinvite.ErrServerDenied)
+	}
+	// Here a homeserver checks the event (server-server API, "Checks performed on receipt
+	// of a PDU") and stores it. This one cannot, and must not look as if it had.
+	return e.ID(), errNoPipeline
+}
+
 // errPending refuses an invite to a user who has another one to the room. It reads as
 // the refusals of package policy do.
 var errPending = fedinvite.Refuse(fedinvite.CodeForbidden, "This invite is not allowed.")
+
+// handleInvite stores an invite of another server, also if that server hangs up.
+func (db *database) handleInvite(ctx context.Context, inv *fedinvite.Invite) error {
+	return db.addInvite(context.WithoutCancel(ctx), inv.Event, inv.RoomState.Client())
+}
 
 // addInvite stores an invite to a room that we are not in, and what its user may see of
 // the room. It may be the one that is stored, sent again.
@@ -119,6 +182,16 @@ func (db *database) invite(_ context.Context, roomID, userID string) (*fedinvite
 	return db.invites[inviteKey{roomID, userID}], nil
 }
 
+// inviteElsewhere is invite for rooms that we are not in. In those that we are in, a leave
+// is an event like any other, which receiveEvent gets.
+func (db *database) inviteElsewhere(ctx context.Context, roomID, userID string) (*fedinvite.Event, error) {
+	if room, err := db.read(ctx, roomID); err == nil {
+		room.done()
+		return nil, nil
+	}
+	return db.invite(ctx, roomID, userID)
+}
+
 // pending returns the event ID of the pending invite of a user, or "".
 func (db *database) pending(ctx context.Context, roomID, userID string) (string, error) {
 	e, err := db.invite(ctx, roomID, userID)
@@ -138,6 +211,13 @@ func (db *database) removeInvite(_ context.Context, _, e *fedinvite.Event) error
 		delete(db.invites, key)
 	}
 	return nil
+}
+
+// isUser reports whether we have a user of this ID, under any of our names.
+func (db *database) isUser(_ context.Context, userID string) (bool, error) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	return db.users[userID], nil
 }
 
 func (db *database) permission(_ context.Context, userID string) (json.RawMessage, error) {

@@ -1,6 +1,7 @@
-// Package homeserver is an example to copy from: all that a homeserver writes to take
-// part in invites, inbound and outbound, under any number of server names, with server
-// ACLs and block lists, over a database that it has already.
+// Package homeserver is an example to copy from: all the wiring that a homeserver writes to
+// take part in invites, inbound and outbound, under any number of server names, with server
+// ACLs and block lists, over a database that it has already; sending events to the servers
+// in a room, and checking the events that they send, is the homeserver's own.
 package homeserver
 
 import (
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
@@ -40,60 +40,35 @@ func New(db *database, transport http.RoundTripper, blocked []string, signers ..
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{ServeMux: http.NewServeMux(), db: db, local: local, client: client}
-	wanted := policy.Chain(policy.BlockServers(blocked...), policy.InvitePermission(db.permission), policy.OnePending(db.pending))
+	wanted := policy.Chain(policy.InviteeExists(db.isUser), policy.BlockServers(blocked...), policy.InvitePermission(db.permission), policy.OnePending(db.pending))
 	endpoint := fedserver.Endpoint{
-		Signer: local.Signer, Keys: keys, Now: time.Now, ServerAllowed: s.serverAllowed,
+		Signer: local.Signer, Keys: keys, Now: time.Now, ServerAllowed: db.serverAllowed,
 		Credentials: xmatrix.Verifier{Keys: keys, Now: time.Now}.Credentials,
 	}
 	inviter, err1 := fedclient.NewInviter(fedclient.InviterConfig{
-		Client: client, Keys: keys, Room: s, Now: time.Now, Signer: local.Signer, Policy: wanted,
+		Client: client, Keys: keys, Room: db, Now: time.Now, Signer: local.Signer, Policy: wanted,
 	})
 	receiver, err2 := fedinvite.NewReceiver(fedinvite.Config{
-		Signer: local.Signer, Keys: keys, Credentials: endpoint.Credentials, ServerAllowed: s.serverAllowed,
-		Policy: wanted, Handler: fedinvite.HandlerFunc(s.handleInvite),
+		Signer: local.Signer, Keys: keys, Credentials: endpoint.Credentials, ServerAllowed: db.serverAllowed,
+		Policy: wanted, Handler: fedinvite.HandlerFunc(db.handleInvite),
 	})
-	leaves, err3 := fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: endpoint, Room: s, HandleLeave: db.addEvent})
+	leaves, err3 := fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: endpoint, Room: db, HandleLeave: db.addEvent})
 	transactions, err4 := fedserver.NewTransactions(fedserver.TransactionsConfig{
-		Endpoint: endpoint, Invite: db.invite, HandleRescission: db.removeInvite,
+		Endpoint: endpoint, Invite: db.inviteElsewhere, HandleRescission: db.removeInvite, Next: db.receiveEvent,
 	})
 	publish, err5 := keyring.NewPublishHandler(keyring.PublishConfig{Local: local, Now: time.Now})
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
-	s.inviter = inviter
+	s := &Server{ServeMux: http.NewServeMux(), db: db, local: local, client: client, inviter: inviter}
 	s.Handle("/_matrix/key/v2/server", publish)
 	s.Handle("/_matrix/federation/v1/invite/", receiver)
 	s.Handle("/_matrix/federation/v2/invite/", receiver)
 	s.Handle("/_matrix/federation/v1/make_leave/", leaves)
+	s.Handle("/_matrix/federation/v1/send_leave/", leaves)
 	s.Handle("/_matrix/federation/v2/send_leave/", leaves)
 	s.Handle("/_matrix/federation/v1/send/", transactions)
 	return s, nil
-}
-
-func (s *Server) serverAllowed(ctx context.Context, roomID string, server fedinvite.ServerName) (bool, error) {
-	acl, err := s.db.serverACL(ctx, roomID)
-	return err == nil && acl.Allows(server), err
-}
-
-func (s *Server) handleInvite(ctx context.Context, inv *fedinvite.Invite) error {
-	return s.db.addInvite(context.WithoutCancel(ctx), inv.Event, inv.RoomState.Client())
-}
-
-// Snapshot implements fedclient.Room: one read transaction.
-func (s *Server) Snapshot(ctx context.Context, roomID string, want []eventauth.StateKey) (*fedclient.Snapshot, error) {
-	room, err := s.db.read(ctx, roomID)
-	if err != nil {
-		return nil, err
-	}
-	defer room.done()
-	snapshot := &fedclient.Snapshot{Version: room.version, Extremities: room.extremities, Depth: room.depth, Joined: room.joined()}
-	for _, key := range want {
-		if e := room.state[key]; e != nil {
-			snapshot.State = append(snapshot.State, e)
-		}
-	}
-	return snapshot, nil
 }
 
 // Invite is POST /_matrix/client/v3/rooms/{roomId}/invite.
@@ -104,6 +79,30 @@ func (s *Server) Invite(ctx context.Context, roomID, sender, invitee string, con
 		return fedclient.ClientError(err)
 	}
 	return s.db.addEvent(context.WithoutCancel(ctx), invited.Event)
+}
+
+// TakeBack is POST /_matrix/client/v3/rooms/{roomId}/kick of a user who is only invited.
+func (s *Server) TakeBack(ctx context.Context, roomID, sender, invitee string) error {
+	e, err := s.inviter.TakeBack(ctx, fedclient.Invitation{RoomID: roomID, Sender: sender, Invitee: invitee})
+	if err != nil {
+		return fedclient.ClientError(err)
+	}
+	if err := s.db.addEvent(context.WithoutCancel(ctx), e); err != nil {
+		return err
+	}
+	_, from, err1 := fedinvite.ParseUserID(sender)
+	_, to, err2 := fedinvite.ParseUserID(invitee)
+	signer, err3 := s.local.Signer(ctx, from)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	if _, err := s.local.Signer(ctx, to); err == nil {
+		return nil // one of our own users
+	}
+	// A homeserver has a queue for each server, from which this is sent until it gets through.
+	t := fedclient.Transaction{ID: e.ID(), Destination: to, Events: []*fedinvite.Event{e}, Time: time.Now(), Signer: signer}
+	_, err = s.client.SendTransaction(ctx, t)
+	return err
 }
 
 // Decline is POST /_matrix/client/v3/rooms/{roomId}/leave by a user who is only invited.

@@ -26,8 +26,13 @@ type host struct {
 	signers []fedinvite.Signer
 }
 
+// user makes a user of one of the host's names.
 func (h *host) user(localpart string, name int) string {
-	return "@" + localpart + ":" + string(h.signers[name].ServerName())
+	userID := "@" + localpart + ":" + string(h.signers[name].ServerName())
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	h.db.users[userID] = true
+	return userID
 }
 
 // newHosts starts two homeservers, the first with two names.
@@ -179,18 +184,109 @@ func TestAnInviteIsTakenBack(t *testing.T) {
 	if err := two.Invite(t.Context(), roomID, alice, carol, nil); err != nil {
 		t.Fatal(err)
 	}
-	leave, err := two.inviter.TakeBack(t.Context(), fedclient.Invitation{RoomID: roomID, Sender: alice, Invitee: carol})
-	if err != nil {
+	if err := two.TakeBack(t.Context(), roomID, alice, carol); err != nil {
 		t.Fatal(err)
 	}
-	_, err = two.client.SendTransaction(t.Context(), fedclient.Transaction{
-		ID: "1", Destination: one.signers[0].ServerName(), Events: []*fedinvite.Event{leave}, Time: time.Now(), Signer: two.signers[0],
+	if got := two.membership(t, roomID, carol); got != "leave" {
+		t.Errorf("membership %q", got)
+	}
+	if one.pending(t, roomID, carol) != nil {
+		t.Error("the invite is still there")
+	}
+}
+
+func TestAnInviteBetweenOurOwnNamesIsTakenBack(t *testing.T) {
+	two, _ := newHosts(t)
+	alice, bob := two.user("alice", 0), two.user("bob", 1)
+	roomID := two.newRoom(t, alice, 0, openACL)
+	if err := two.Invite(t.Context(), roomID, alice, bob, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.TakeBack(t.Context(), roomID, alice, bob); err != nil {
+		t.Fatal(err)
+	}
+	if got := two.membership(t, roomID, bob); got != "leave" {
+		t.Errorf("membership %q", got)
+	}
+	wantCode(t, two.TakeBack(t.Context(), roomID, alice, bob), fedinvite.CodeForbidden)
+}
+
+// transact has the host send one event to another.
+func (h *host) transact(t *testing.T, to *host, e *fedinvite.Event) map[string]string {
+	t.Helper()
+	failed, err := h.client.SendTransaction(t.Context(), fedclient.Transaction{
+		ID: "1", Destination: to.signers[0].ServerName(), Events: []*fedinvite.Event{e}, Time: time.Now(), Signer: h.signers[0],
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one.pending(t, roomID, carol) != nil {
-		t.Error("the invite is still there")
+	return failed
+}
+
+// What the example cannot store it refuses, and says so.
+func TestEventsOfOurRoomsAreNotLostSilently(t *testing.T) {
+	for acl, want := range map[string]string{
+		openACL:                                errNoPipeline.Message,
+		`{"allow":["*"],"deny":["127.0.0.*"]}`: fedinvite.ErrServerDenied.Error(),
+	} {
+		two, one := newHosts(t)
+		alice := two.user("alice", 0)
+		roomID := two.newRoom(t, alice, 0, acl)
+		e := one.newInvite(t, roomID, one.user("carol", 0), one.user("dan", 0))
+		if got := one.transact(t, two, e)[e.ID()]; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// In a room that we are in, the leave that ends an invite is one of the room's events.
+func TestALeaveInARoomThatWeAreInIsAnEventOfTheRoom(t *testing.T) {
+	two, one := newHosts(t)
+	alice, carol := two.user("alice", 0), one.user("carol", 0)
+	roomID := two.newRoom(t, alice, 0, openACL)
+	if err := two.Invite(t.Context(), roomID, alice, carol, nil); err != nil {
+		t.Fatal(err)
+	}
+	room, err := two.db.read(t.Context(), roomID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := room.state[eventauth.StateKey{Type: "m.room.create"}]
+	room.done()
+	if err := one.db.addEvent(t.Context(), create); err != nil {
+		t.Fatal(err)
+	}
+	leave, err := two.inviter.TakeBack(t.Context(), fedclient.Invitation{RoomID: roomID, Sender: alice, Invitee: carol})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := two.transact(t, one, leave)[leave.ID()]; got != errNoPipeline.Message {
+		t.Errorf("got %q", got)
+	}
+	if one.pending(t, roomID, carol) == nil {
+		t.Error("the invite is gone, and the leave is not in the room")
+	}
+}
+
+func TestNobodyOfThatNameIsInvited(t *testing.T) {
+	two, one := newHosts(t)
+	alice := two.user("alice", 0)
+	roomID := two.newRoom(t, alice, 0, openACL)
+	for _, h := range []*host{one, two} { // of another server, and of ours
+		nobody := "@nobody:" + string(h.signers[0].ServerName())
+		wantCode(t, two.Invite(t.Context(), roomID, alice, nobody, nil), fedinvite.CodeForbidden)
+	}
+}
+
+// Old servers decline by version 1.
+func TestBothVersionsOfSendLeaveAreMounted(t *testing.T) {
+	two, _ := newHosts(t)
+	for _, version := range []string{"v1", "v2"} {
+		w := httptest.NewRecorder()
+		two.ServeHTTP(w, httptest.NewRequest(http.MethodPut, "/_matrix/federation/"+version+"/send_leave/!r:a/$e", nil))
+		if w.Code != http.StatusUnauthorized {
+			t.Errorf("%s: got %d %s", version, w.Code, w.Body)
+		}
 	}
 }
 
