@@ -55,8 +55,9 @@ type Draft struct {
 // NewInvite makes the m.room.member event of an invite from d, hashes it and signs
 // it with s, which must be of the sender's server unless the content has a
 // third_party_invite (server-server API, "Adding hashes and signatures to outgoing
-// events"). It is strict canonical JSON in every room version, of at most 65,522
-// bytes; the invited server's signature will add some 150.
+// events"). It is strict canonical JSON in every room version, but for a depth of more
+// than 2^53−1, which versions 1–5 allow. It has at most 65,522 bytes; the invited server's
+// signature will add some 150.
 //
 // Errors wrap [ErrRoomVersion]; [ErrBadJSON] for whatever would break the event's
 // format; [ErrSignature] if others than s would have to sign; [ErrIdentifier] if s has

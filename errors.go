@@ -143,7 +143,9 @@ type Error struct {
 
 // Refuse makes the error with which a hook of [Config] or a [Handler] refuses an
 // invite: status 429 for M_LIMIT_EXCEEDED, else 403. Set Status, RetryAfter or Err
-// on the result to say more. The message is sent to the peer.
+// on the result to say more. The message is sent to the peer. Of codes, servers pass on
+// to the user who invites M_FORBIDDEN and M_INVITE_BLOCKED and those about room versions;
+// with any other it reads like a failure of the servers.
 func Refuse(code Code, message string) *Error {
 	return &Error{Code: code, Message: message}
 }

@@ -202,7 +202,8 @@ func (e *Event) appendWithoutUnsigned(dst []byte) []byte {
 }
 
 // WithSignature returns a copy that carries a signature by s; the event itself
-// does not change. Signatures do not change the event ID. The errors are those of
+// does not change. Signatures do not change the event ID. With one more the event may be
+// past the limits of [ParseEvent]; [ParseStored] reads it. The errors are those of
 // s, and [ErrIdentifier] if its name or key ID is malformed.
 func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
 	if len(e.signed) == 0 {
@@ -218,7 +219,8 @@ func (e *Event) WithSignature(ctx context.Context, s Signer) (*Event, error) {
 // WithForeignSignature returns a copy that carries a signature by somebody else, such
 // as a policy server, once it has been verified with key; whether the key is valid at
 // the time is for the caller to say. It takes the place of a signature of the same
-// server and key ID. The error wraps [ErrIdentifier] if server or id is malformed, or
+// server and key ID. The error wraps [ErrIdentifier] if server or id is malformed,
+// [ErrBadJSON] if the event outgrows its limits, so that [ParseEvent] would refuse it, or
 // is a [*SignatureError].
 func (e *Event) WithForeignSignature(server ServerName, id KeyID, key VerifyKey, signature []byte) (*Event, error) {
 	if len(e.signed) == 0 {
@@ -233,7 +235,11 @@ func (e *Event) WithForeignSignature(server ServerName, id KeyID, key VerifyKey,
 	if err := key.Verify(e.signed, signature); err != nil {
 		return nil, &SignatureError{Server: server, KeyID: id, Err: err}
 	}
-	return e.withSignatures(mergeSignature(e.signatures, server, id, signature)), nil
+	signed := e.withSignatures(mergeSignature(e.signatures, server, id, signature))
+	if err := signed.checkSignatures(); err != nil {
+		return nil, fmt.Errorf("with the signature of %s: %w", server, err)
+	}
+	return signed, nil
 }
 
 // withSignatures returns a copy that carries signatures in place of its own. The

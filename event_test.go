@@ -1137,6 +1137,32 @@ func TestWithForeignSignatureRefuses(t *testing.T) {
 	}
 }
 
+// What others add goes into the room, so that everybody has to accept it.
+func TestWithForeignSignatureKeepsTheLimits(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
+		s := newSignerID(t, "b.example", "ed25519:policy_server")
+		entry := len(`,"b.example":{"ed25519:policy_server":""}`) + 86
+		for past, want := range map[int]error{0: nil, 1: fedinvite.ErrBadJSON} {
+			draft := inviteDraft(v)
+			draft.Content = json.RawMessage(`{"reason":""}`)
+			filling := 65536 + past - entry - len(newInvite(t, draft, v).AppendJSON(nil))
+			draft.Content = json.RawMessage(`{"reason":"` + strings.Repeat("x", filling) + `"}`)
+			e := newInvite(t, draft, v)
+			got, err := e.WithForeignSignature("b.example", s.KeyID(), fedinvite.VerifyKey{Public: s.Public()}, foreignSignature(t, e, s))
+			if !errors.Is(err, want) || (got == nil) != (want != nil) {
+				t.Errorf("%d past the limit: error %v, want %v", past, err, want)
+				continue
+			}
+			if got != nil {
+				if size := len(got.AppendJSON(nil)); size != 65536 {
+					t.Errorf("the test's event has %d bytes", size)
+				}
+				parsed(t, got.AppendJSON(nil), v)
+			}
+		}
+	})
+}
+
 func TestRedactedIsIdempotentAndKeepsIDAndSignatures(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
 		e := parsed(t, signedEvent(t, v, func(m members) {

@@ -1,6 +1,7 @@
 package fedinvite_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -14,7 +15,6 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 
 	// README: imports
-	"context"
 	"net/http"
 	"time"
 

@@ -164,9 +164,9 @@ func (c *Client) newRequest(ctx context.Context, r Request, t *track) (*http.Req
 	switch {
 	case r.Signer == nil:
 	case len(r.pieces) > 0:
-		err = xmatrix.SignCanonical(ctx, req, r.pieces, r.Destination, r.Signer)
+		err = xmatrix.SignCanonical(ctx, req, r.pieces, r.Destination, asOwn(r.Signer))
 	default:
-		err = xmatrix.Sign(ctx, req, r.Body, r.Destination, r.Signer)
+		err = xmatrix.Sign(ctx, req, r.Body, r.Destination, asOwn(r.Signer))
 	}
 	if err != nil {
 		return nil, err

@@ -42,8 +42,8 @@ type Declined struct {
 }
 
 // Decline declines an invite to a room that our server is not in (server-server API,
-// "Leaving Rooms (Rejecting Invites)"). In a room that it is in, make an ordinary leave
-// in place of this.
+// "Leaving Rooms (Rejecting Invites)"). For a room that it is in there is
+// [Inviter.Leave].
 //
 // It asks one server after the other for a template, checks it, signs the leave that it
 // makes of it and sends that back, until a server takes it. A server is passed over if it
@@ -94,7 +94,7 @@ func (c *Client) Decline(ctx context.Context, r DeclineRequest) (Declined, error
 	case ctx.Err() != nil:
 		return Declined{}, fmt.Errorf("fedclient: invite not declined: %w: %w", ctx.Err(), err)
 	}
-	local, localErr := leave.Local(ctx, r.Invite, d.departure, r.Signer)
+	local, localErr := leave.Local(ctx, r.Invite, d.departure, asOwn(r.Signer))
 	if localErr != nil {
 		return Declined{}, fmt.Errorf("fedclient: invite not declined: %w", localErr)
 	}
@@ -157,7 +157,7 @@ func (r *DeclineRequest) servers(ours fedinvite.ServerName) ([]fedinvite.ServerN
 		}
 	}
 	if len(servers) == 0 {
-		return nil, errors.New("no server to ask but our own: name others in DeclineRequest.Servers or, in a room that we are in, make an ordinary leave")
+		return nil, errors.New("no server to ask but our own: name others in DeclineRequest.Servers or, in a room that we are in, use Inviter.Leave")
 	}
 	return servers, nil
 }

@@ -283,6 +283,76 @@ func TestDeclineWithoutAnAnswerToTheLeave(t *testing.T) {
 	}
 }
 
+// What a RoundTripper or a Signer says is no answer of the server, whatever it wraps: the
+// leave that it may have is not sent again by another endpoint, and not forgotten.
+func TestDeclineTakesNobodyElsesErrorForTheServers(t *testing.T) {
+	unknown := &fedclient.RemoteError{Server: "x.ex", Status: 404, Code: "M_UNRECOGNIZED"}
+	t.Run("the RoundTripper's", func(t *testing.T) {
+		p := newResident(t, fedinvite.RoomV11)
+		p.sendLeaveV1 = answerJSON(403, `{"errcode":"M_FORBIDDEN","error":"no"}`)
+		d, err := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
+			res, err := p.direct.RoundTrip(r)
+			if r.Method == http.MethodPut && err == nil {
+				_ = res.Body.Close()
+				return nil, fmt.Errorf("the answer was lost: %w", unknown)
+			}
+			return res, err
+		})).Decline(t.Context(), fedclient.DeclineRequest{
+			Invite: p.invite(), Signer: newNotary(t), Time: now.Add(time.Hour), Content: json.RawMessage(`{"reason":"no, thanks"}`),
+		})
+		maybeSeen(t, p, d, err)
+		p.was("make_leave v1", "send_leave v2")
+	})
+	t.Run("the Signer's", func(t *testing.T) {
+		p := newResident(t, fedinvite.RoomV11)
+		var asked []string
+		_, err := newClient(t, p.direct).Decline(t.Context(), fedclient.DeclineRequest{
+			Invite: p.invite(), Time: now, Signer: signerFunc{newNotary(t), func(message string) error {
+				if !strings.Contains(message, "send_leave") {
+					return nil
+				}
+				asked = append(asked, message)
+				return unknown
+			}},
+		})
+		if !errors.Is(err, unknown) || len(asked) != 1 || fedclient.Retryable(err) {
+			t.Errorf("asked %d times, got %v", len(asked), err)
+		}
+		p.was("make_leave v1")
+	})
+	t.Run("the Signer's, busy", func(t *testing.T) {
+		busy := &fedclient.RemoteError{Server: "x.ex", Status: 503}
+		for _, fails := range []func(string) bool{isEvent, func(m string) bool { return !isEvent(m) }} {
+			p := newResident(t, fedinvite.RoomV11)
+			p.makeLeave = hangsUp // so that isEvent is about leave.Local
+			_, err := newClient(t, p.direct).Decline(t.Context(), fedclient.DeclineRequest{
+				Invite: p.invite(), Time: now, Signer: signerFunc{newNotary(t), func(message string) error {
+					if fails(message) {
+						return busy
+					}
+					return nil
+				}},
+			})
+			if !errors.Is(err, busy) || fedclient.Retryable(err) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
+// A signerFunc signs unless the function says otherwise.
+type signerFunc struct {
+	fedinvite.Signer
+	ask func(message string) error
+}
+
+func (s signerFunc) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	if err := s.ask(string(message)); err != nil {
+		return nil, err
+	}
+	return s.Signer.Sign(ctx, message)
+}
+
 // Without a connection the leave was never on its way.
 func TestDeclineWithoutAConnectionForTheLeave(t *testing.T) {
 	p := newResident(t, fedinvite.RoomV11)

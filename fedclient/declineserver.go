@@ -3,7 +3,6 @@ package fedclient
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -39,7 +38,7 @@ func newDecliner(c *Client, r DeclineRequest) (*decliner, error) {
 	user, _ := r.Invite.StateKey()
 	return &decliner{
 		client:    c,
-		signer:    &watchedSigner{Signer: r.Signer},
+		signer:    &watchedSigner{Signer: asOwn(r.Signer)},
 		rules:     r.Invite.Rules(),
 		departure: leave.Departure{RoomID: r.Invite.RoomID(), UserID: user, Time: r.Time, Content: r.Content},
 		servers:   servers,
@@ -92,31 +91,29 @@ func (d *decliner) makeLeave(ctx context.Context, server fedinvite.ServerName) (
 // sendLeave sends the leave, by the v1 endpoint if the server does not know v2. maybeSeen
 // says that the server may have taken it all the same, if there is an error.
 func (d *decliner) sendLeave(ctx context.Context, server fedinvite.ServerName, event *fedinvite.Event) (maybeSeen bool, err error) {
-	answer, maybeSeen, err := d.putLeave(ctx, server, event, "v2")
+	var v2, v1 track
+	answer, err := d.putLeave(ctx, server, event, "v2", &v2)
 	check := checkObject
-	var refused *RemoteError
-	if errors.As(err, &refused) && refused.unknownEndpoint() {
-		answer, maybeSeen, err = d.putLeave(ctx, server, event, "v1")
+	if refused := v2.refusal(err); refused != nil && refused.unknownEndpoint() {
+		answer, err = d.putLeave(ctx, server, event, "v1", &v1)
 		check = checkLeaveReplyV1
 	}
 	if err == nil {
 		err = check(server, answer)
 	}
-	return maybeSeen, err
+	return v2.maybeSeen() || v1.maybeSeen(), err
 }
 
 // putLeave asks one version of the endpoint.
-func (d *decliner) putLeave(ctx context.Context, server fedinvite.ServerName, event *fedinvite.Event, version string) (answer []byte, maybeSeen bool, err error) {
-	var t track
-	answer, err = d.client.doTracked(ctx, Request{
+func (d *decliner) putLeave(ctx context.Context, server fedinvite.ServerName, event *fedinvite.Event, version string, t *track) ([]byte, error) {
+	return d.client.doTracked(ctx, Request{
 		Method:      http.MethodPut,
 		Destination: server,
 		Path:        []string{"_matrix", "federation", version, "send_leave", event.RoomID(), event.ID()},
 		Body:        event.AppendJSON(nil),
 		Signer:      d.signer,
 		MaxReply:    maxLeaveReply,
-	}, &t)
-	return answer, t.maybeSeen(), err
+	}, t)
 }
 
 // checkObject checks that an answer of which nothing is needed is a JSON object.

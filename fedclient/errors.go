@@ -1,6 +1,7 @@
 package fedclient
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,13 +25,17 @@ const (
 
 var (
 	// ErrUnreachable: there was no answer, or it broke off: no connection, no valid
-	// certificate, out of time.
+	// certificate, out of time, before the server was asked or after.
 	ErrUnreachable = errors.New("server cannot be reached")
 	// ErrReply: the server answered with success, but what it sent cannot be used.
 	ErrReply = errors.New("unusable reply")
 	// ErrOldServer: the server does not know the endpoint that the room version
 	// needs, so its users cannot be invited to the room.
 	ErrOldServer = errors.New("the server does not support the room version")
+
+	// errEnded: the caller's context ended while no request was on its way. For the caller
+	// it is as if one had been.
+	errEnded = fmt.Errorf("%w: out of time", ErrUnreachable)
 )
 
 // A RemoteError is an answer other than 200. All text in it is the peer's.
@@ -84,6 +89,22 @@ func (e *hookError) Error() string { return e.err.Error() }
 
 func (e *hookError) Unwrap() error { return e.err }
 
+// fromHook marks what a hook returned, unless it failed because ctx, the caller's, ended.
+func fromHook(ctx context.Context, err error) error {
+	if end := ctx.Err(); end != nil && errors.Is(err, end) {
+		return fmt.Errorf("%w: %w", errEnded, err)
+	}
+	return &hookError{err}
+}
+
+// ended returns an error once ctx, the caller's, has ended.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", errEnded, err)
+	}
+	return nil
+}
+
 func isHookError(err error) bool {
 	if err == nil {
 		return false
@@ -96,7 +117,8 @@ func isHookError(err error) bool {
 // was not reached, is overloaded or broken, or keys to check its reply were not to
 // be had. A [RemoteError] may say when. If err has a [*PolicyError] in it, that was a
 // policy server, and [Inviter.Invite] is what to call again; else an [InviteError] holds
-// what to send again. What a hook returned is never retryable: its author knows.
+// what to send again, if it holds an event, and if not, Invite is to be called again. What
+// a hook or a Signer returned is never retryable: its author knows.
 func Retryable(err error) bool {
 	var remote *RemoteError
 	switch {
@@ -116,6 +138,9 @@ func Retryable(err error) bool {
 func readError(server fedinvite.ServerName, res *http.Response) *RemoteError {
 	e := &RemoteError{Server: server, Status: res.StatusCode}
 	e.RetryAfter = retryAfter(res.Header)
+	if e.Status < http.StatusOK {
+		return e // after a 101 the body is the connection, whose end no context brings
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody+1))
 	if err != nil || len(body) > maxErrorBody {
 		return e

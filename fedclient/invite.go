@@ -40,8 +40,8 @@ type InviteReply struct {
 // signature of that server; see [fedinvite.MergeReply].
 //
 // It asks the v2 endpoint. If the server does not know that one, it asks the v1
-// endpoint for room versions whose events have an event_id of their own, which are 1
-// and 2, and else returns an [ErrOldServer].
+// endpoint for room versions "1" and "2", and else returns an [ErrOldServer], because that
+// endpoint does not say the room version.
 // [Config.Timeout] bounds all of it. The invite may be sent again: it is the same
 // event.
 //
@@ -65,7 +65,7 @@ func (c *Client) sendInvite(ctx context.Context, r InviteRequest) (reply InviteR
 	t := new(track)
 	answer, err := c.putInvite(ctx, r, invitee, false, t)
 	if refused := t.refusal(err); refused != nil {
-		switch v1Fits := r.Event.Rules().EventIDs == fedinvite.EventIDServer; {
+		switch v1Fits := hasV1(r.Event.Rules().Version); {
 		case v1Fits && c.fallBack(refused):
 			t, reply.V1 = new(track), true // what refused has not seen it
 			answer, err = c.putInvite(ctx, r, invitee, true, t)
@@ -86,8 +86,8 @@ func (c *Client) sendInvite(ctx context.Context, r InviteRequest) (reply InviteR
 func readInviteReply(ctx context.Context, answer []byte, r InviteRequest, invitee fedinvite.ServerName, v1 bool) (*fedinvite.Event, error) {
 	if inner, ok := onlyEvent(answer); ok && !v1 {
 		merged, err := fedinvite.MergeReply(ctx, r.Event, inner, invitee, r.Keys)
-		if !errors.Is(err, fedinvite.ErrNotJSON) {
-			return merged, err
+		if !errors.Is(err, fedinvite.ErrNotJSON) || errors.Is(err, fedinvite.ErrKeysUnavailable) {
+			return merged, err // what a KeySource says is no JSON is not the answer
 		}
 	}
 	parse := fedinvite.ParseResponseV2
@@ -109,6 +109,11 @@ func onlyEvent(answer []byte) ([]byte, bool) {
 		return nil, false
 	}
 	return bytes.CutSuffix(inner, []byte("}"))
+}
+
+// hasV1 reports whether the v1 endpoint is for invites of the room version.
+func hasV1(version fedinvite.RoomVersion) bool {
+	return version == fedinvite.RoomV1 || version == fedinvite.RoomV2
 }
 
 // fallBack reports whether the v1 endpoint may do better. The specification says so

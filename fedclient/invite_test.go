@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -354,6 +355,39 @@ func TestKeysThatCannotBeHadAreNoRefusal(t *testing.T) {
 		p.asked("v2")
 		told(t, err, 502, fedinvite.CodeUnknown)
 	}
+}
+
+// What a KeySource says is no JSON is not the reply, which is not read twice for it.
+func TestKeysThatAreNoJSONAreAskedForOnce(t *testing.T) {
+	p := newPeer(t, fedinvite.RoomV10, agrees, nil)
+	r := p.request()
+	asked := 0
+	r.Keys = keysOf(func() { asked++ }, brokenKeys{fmt.Errorf("key document: %w", fedinvite.ErrNotJSON)})
+	_, err := p.client.SendInvite(t.Context(), r)
+	if !errors.Is(err, fedinvite.ErrKeysUnavailable) || asked != 1 {
+		t.Errorf("asked %d times, got %v", asked, err)
+	}
+}
+
+// As of an Inviter: a Signer that asks others is not the invited server.
+func TestWhatTheSignerOfAnInviteSaysIsNoAnswer(t *testing.T) {
+	p := newPeer(t, fedinvite.RoomV1, nil, nil)
+	for _, refusal := range []*fedclient.RemoteError{
+		{Server: "hsm.ex", Status: 503}, {Server: "hsm.ex", Status: 403, Code: "M_FORBIDDEN"}, {Server: "hsm.ex", Status: 404, Code: "M_UNRECOGNIZED"},
+	} {
+		r := p.request()
+		r.Signer = failingSigner{p.us, refusal}
+		_, err := p.client.SendInvite(t.Context(), r)
+		if !errors.Is(err, refusal) || fedclient.Retryable(err) {
+			t.Errorf("got %v", err)
+		}
+		told(t, err, 500, fedinvite.CodeUnknown)
+		_, err = p.client.Do(t.Context(), fedclient.Request{Method: "GET", Destination: "b.ex", Path: []string{"x"}, Signer: r.Signer})
+		if !errors.Is(err, refusal) || fedclient.Retryable(err) {
+			t.Errorf("got %v", err)
+		}
+	}
+	p.asked()
 }
 
 type brokenKeys struct{ err error }

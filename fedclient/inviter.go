@@ -39,8 +39,10 @@ type InviterConfig struct {
 	Policy func(ctx context.Context, inv *fedinvite.Invite) error
 	// Made is called with an invite to a remote user that is about to be sent to the user's
 	// server, once the room's policy server has agreed to it; nil: nobody is told. The user
-	// may decline before we have read the answer: whoever wants to know the invite then
-	// stores it now, as one that is not in the room yet. An error ends the invite.
+	// may decline before we have read the answer, and whoever answers make_leave has to
+	// know the invite then: put it now where Room returns it as the user's membership. When
+	// Invite returns, [Invited].Event takes its place; if it fails remove it, unless
+	// MaybeSeen is set. An error ends the invite.
 	Made func(ctx context.Context, e *fedinvite.Event) error
 	// Rules, as in [fedinvite.Config]; nil: [fedinvite.RoomVersion.Rules]. The Room must
 	// parse its events by the same.
@@ -49,7 +51,8 @@ type InviterConfig struct {
 	// 64 KiB together with the invite, because servers store both in one event. If it is
 	// too much, entries are left out in this order: topic, encryption, join rules, the
 	// sender's membership, avatar, canonical alias, name; the create event never is. See
-	// [fedinvite.SelectRoomState].
+	// [fedinvite.SelectRoomState]. So are entries that are nested so deeply that receivers
+	// would refuse the whole request.
 	MaxRoomState int
 }
 
@@ -84,7 +87,8 @@ type Invited struct {
 	// Event is the invite, signed by all who have to: store it and send it to the
 	// servers in the room.
 	Event *fedinvite.Event
-	// RoomState is the invite_room_state, in the form that was or would be sent.
+	// RoomState is the invite_room_state, in the form that was or would be sent. It must not
+	// be changed: the request may still be read by whoever carries it.
 	RoomState []json.RawMessage
 	Local     bool // the invitee is ours: nobody was asked
 	V1        bool // it went by the v1 endpoint
@@ -97,12 +101,16 @@ type InviteError struct {
 	// failed or could not be reached, it may be sent there again as it is, with RoomState,
 	// by [Client.SendInvite]; [Retryable] says whether that may help. If a policy server or
 	// a hook refused, it must not be sent.
-	Event     *fedinvite.Event
-	RoomState []json.RawMessage // of an invite that was to be sent
+	Event *fedinvite.Event
+	// RoomState is that of an invite that was to be sent. It must not be changed: the request
+	// may still be read by whoever carries it.
+	RoomState []json.RawMessage
 	// MaybeSeen: the invited server may have accepted the invite and show it to its user:
-	// the request was on its way when something failed, or the answer was no refusal. Send
-	// the same event again, or store it and take it back. If it is not set, nobody was
-	// shown anything, and a new invite is as good.
+	// the request was on its way when something failed, or the answer was no refusal. Either
+	// send the same event again, see [Inviter.Resend]; or store it, if the user's membership
+	// has not changed since, and take it back. If a leave of the user has come meanwhile
+	// there is nothing to do. The context of the failed try may have ended: use another. If
+	// MaybeSeen is not set, nobody was shown anything, and a new invite is as good.
 	MaybeSeen bool
 	Err       error
 }
@@ -120,7 +128,7 @@ func (e *InviteError) Unwrap() error { return e.Err }
 //     room, that of the invitee's;
 //   - takes a snapshot of the room and authorises the invite by it; nothing is signed
 //     before;
-//   - makes and signs the event;
+//   - makes and signs the event, which must have room for the signatures of others;
 //   - asks the room's policy server, if it has one;
 //   - for a remote user sends it with the room state, and checks the answer; for one of
 //     ours asks Policy, and adds the signature of the invitee's server if that is another.
@@ -130,12 +138,13 @@ func (e *InviteError) Unwrap() error { return e.Err }
 // event the room may have moved on, as between any two servers.
 //
 // Each request is bounded by [Config.Timeout], all of it by ctx; once ctx ends, nothing
-// more is done. The error is an [*InviteError], which says whether the invited server may
-// have seen the invite. In it are a [*eventauth.RuleError] or another error that wraps
+// more is done, and that is an [ErrUnreachable] also between two requests. The error is an
+// [*InviteError], which says whether the invited server may have seen the invite. In it are a [*eventauth.RuleError] or another error that wraps
 // [fedinvite.ErrForbidden], if the room does not allow it; [ErrSnapshot]; a [*PolicyError];
 // those of [Client.SendInvite]; those of the hooks, as they are; and, for an invitation
-// that cannot be, one that wraps [fedinvite.ErrIdentifier], [fedinvite.ErrBadJSON] or
-// [fedinvite.ErrNotJSON], or [fedinvite.ErrNotLocal] if no server of ours can sign it.
+// that cannot be or whose content does not fit into an event, one that wraps
+// [fedinvite.ErrIdentifier], [fedinvite.ErrBadJSON] or [fedinvite.ErrNotJSON], or
+// [fedinvite.ErrNotLocal] if no server of ours can sign it.
 // [ClientError] turns it into what the user's client is told.
 func (v *Inviter) Invite(ctx context.Context, i Invitation) (*Invited, error) {
 	c := &composition{config: &v.config, Invitation: i, membership: "invite"}
@@ -146,7 +155,7 @@ func (v *Inviter) Invite(ctx context.Context, i Invitation) (*Invited, error) {
 	if c.inviteeSigner != nil {
 		deliver = (*composition).deliverLocal
 	}
-	if err := c.run(ctx, []step{(*composition).showRoom, deliver}); err != nil {
+	if err := c.run(ctx, []step{deliver}); err != nil {
 		return nil, c.fail(err)
 	}
 	return &Invited{Event: c.event, RoomState: c.roomState, Local: c.inviteeSigner != nil, V1: c.v1}, nil
@@ -163,10 +172,13 @@ func (v *Inviter) Invite(ctx context.Context, i Invitation) (*Invited, error) {
 //
 // The error is an [*InviteError] with what those of [Inviter.Invite] hold; MaybeSeen is
 // never set. [fedinvite.ErrForbidden]: the rules do not allow it; the invitee is not
-// invited (any more); or sender and invitee are one, who should decline, see
-// [Client.Decline].
+// invited (any more); or sender and invitee are one, who should decline: see
+// [Inviter.Leave] and [Client.Decline].
 func (v *Inviter) TakeBack(ctx context.Context, i Invitation) (*fedinvite.Event, error) {
-	c := &composition{config: &v.config, Invitation: i, membership: "leave"}
+	return v.leave(ctx, &composition{config: &v.config, Invitation: i, membership: "leave"})
+}
+
+func (v *Inviter) leave(ctx context.Context, c *composition) (*fedinvite.Event, error) {
 	if err := c.run(ctx, compose[:]); err != nil {
 		return nil, c.fail(err)
 	}

@@ -3,6 +3,7 @@ package fedclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 )
 
@@ -88,6 +90,66 @@ func TestNothingIsDoneOnceTheContextHasEnded(t *testing.T) {
 	s.refused(err, context.Canceled)
 	if len(s.record) > 0 {
 		t.Errorf("did %q", s.record)
+	}
+}
+
+// Between two steps or in a hook, the end of the caller's context is what it is during a
+// request: an outage, not a failure of ours.
+func TestTheEndOfTheContextIsOneThing(t *testing.T) {
+	for _, invitee := range []string{bob, "@b:a.ex"} {
+		for n := 1; ; n++ {
+			s := newStage(t, fedinvite.RoomV11)
+			ctx, cancel := context.WithCancel(t.Context())
+			s.stopAt, s.stop = n, cancel
+			_, err := s.inviter().Invite(ctx, s.invitation(invitee))
+			cancel()
+			if n > len(s.record) || err == nil {
+				break
+			}
+			if last := s.record[n-1]; last == "keys" {
+				// The answer was there.
+			} else if !errors.Is(err, fedclient.ErrUnreachable) || !errors.Is(err, context.Canceled) || !fedclient.Retryable(err) {
+				t.Errorf("%q: got %v", last, err)
+			}
+			told(t, err, 502, "M_UNKNOWN")
+		}
+	}
+	hooks := map[string]func(s *stage, end func() error){
+		"Signer": func(s *stage, end func() error) {
+			s.config.Signer = func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) { return nil, end() }
+		},
+		"Room": func(s *stage, end func() error) {
+			s.config.Room = roomFunc(func(context.Context, string, []eventauth.StateKey) (*fedclient.Snapshot, error) { return nil, end() })
+		},
+		"Policy": func(s *stage, end func() error) {
+			s.config.Policy = func(context.Context, *fedinvite.Invite) error { return end() }
+		},
+		"Made": func(s *stage, end func() error) {
+			s.config.Made = func(context.Context, *fedinvite.Event) error { return end() }
+		},
+	}
+	for name, set := range hooks {
+		invitee := bob
+		if name == "Policy" {
+			invitee = "@b:a.ex"
+		}
+		s := newStage(t, fedinvite.RoomV11)
+		ctx, cancel := context.WithCancel(t.Context())
+		set(s, func() error { cancel(); return fmt.Errorf("reading: %w", ctx.Err()) })
+		_, err := s.inviter().Invite(ctx, s.invitation(invitee))
+		if !errors.Is(err, fedclient.ErrUnreachable) || !fedclient.Retryable(err) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		told(t, err, 502, "M_UNKNOWN")
+
+		// A time-out of the hook's own is its own.
+		s = newStage(t, fedinvite.RoomV11)
+		set(s, func() error { return context.DeadlineExceeded })
+		_, err = s.invite(invitee)
+		if errors.Is(err, fedclient.ErrUnreachable) || fedclient.Retryable(err) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		told(t, err, 500, "M_UNKNOWN")
 	}
 }
 

@@ -36,11 +36,13 @@ func (c *composition) check(context.Context) error {
 	if c.Time.UnixMilli() < 0 {
 		return errors.New("fedclient: Invitation.Time is before 1970")
 	}
-	if c.Sender == c.Invitee {
-		if c.membership == "leave" {
-			return forbidden("users decline invites of their own, nobody takes them back")
-		}
+	switch self := c.Sender == c.Invitee; {
+	case c.own && !self:
+		return forbidden("users leave for themselves only")
+	case self && c.membership == "invite":
 		return forbidden("users cannot invite themselves")
+	case self && !c.own:
+		return forbidden("users decline invites of their own, nobody takes them back")
 	}
 	if c.membership == "leave" && len(c.ThirdParty) > 0 {
 		return badInvitation(fedinvite.CodeBadJSON, "a leave has no third_party_invite", fmt.Errorf("%w: third_party_invite of a leave", fedinvite.ErrBadJSON))

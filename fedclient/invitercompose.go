@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
+	"slices"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
@@ -24,6 +24,7 @@ type composition struct {
 	config *InviterConfig
 	Invitation
 	membership string // invite or leave
+	own        bool   // the leave is the sender's own
 
 	senderServer, inviteeServer fedinvite.ServerName
 	signer                      fedinvite.Signer // who signs the event and our requests
@@ -56,13 +57,14 @@ var compose = [...]step{
 	(*composition).authorise,
 	(*composition).findPolicyServer,
 	(*composition).build,
+	(*composition).showRoom,
 	(*composition).askPolicyServer,
 }
 
 // run stops between two steps if ctx has ended.
 func (c *composition) run(ctx context.Context, steps []step) error {
 	for _, s := range steps {
-		if err := ctx.Err(); err != nil {
+		if err := ended(ctx); err != nil {
 			return err
 		}
 		if err := s(c, ctx); err != nil {
@@ -103,7 +105,7 @@ func (c *composition) findSigners(ctx context.Context) error {
 
 // findSigner returns nil for a server that is not ours.
 func (c *composition) findSigner(ctx context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ended(ctx); err != nil {
 		return nil, err
 	}
 	s, err := c.config.Signer(ctx, server)
@@ -111,7 +113,7 @@ func (c *composition) findSigner(ctx context.Context, server fedinvite.ServerNam
 	case errors.Is(err, fedinvite.ErrNotLocal):
 		return nil, nil
 	case err != nil:
-		return nil, &hookError{err}
+		return nil, fromHook(ctx, err)
 	case s == nil || s.ServerName() != server:
 		return nil, fmt.Errorf("fedclient: InviterConfig.Signer returned no signer for %s", server)
 	}
@@ -127,7 +129,7 @@ func (c *composition) look(ctx context.Context) error {
 	snapshot, err := c.config.Room.Snapshot(ctx, c.RoomID, c.want)
 	switch {
 	case err != nil:
-		return &hookError{err}
+		return fromHook(ctx, err)
 	case snapshot == nil:
 		return fmt.Errorf("%w: there is none", ErrSnapshot)
 	}
@@ -152,7 +154,7 @@ func (c *composition) understand(context.Context) error {
 
 // authorise asks the rules of the room.
 func (c *composition) authorise(context.Context) error {
-	if c.membership == "leave" {
+	if c.membership == "leave" && !c.own {
 		member := c.room.State.Get("m.room.member", c.Invitee)
 		if member == nil || member.Membership() != "invite" {
 			return forbidden("the user is not invited")
@@ -164,13 +166,19 @@ func (c *composition) authorise(context.Context) error {
 	case err != nil:
 		return err
 	}
+	if c.membership == "invite" && len(c.ThirdParty) > 0 {
+		// The rules would let it undo a join, and what it is signed by is no secret.
+		if member := c.room.State.Get("m.room.member", c.Invitee); member != nil && member.Membership() == "join" {
+			return forbidden("the user is in the room already")
+		}
+	}
 	if c.membership == "invite" && !c.room.federates(c.inviteeServer) {
 		return forbidden("the room is for users of its own server only (m.federate)")
 	}
 	return nil
 }
 
-// build makes the event.
+// build makes the event. What does not fit is no event: nobody is shown it.
 func (c *composition) build(ctx context.Context) error {
 	auth := eventauth.SelectAuthEvents(c.change, c.rules, c.room.State)
 	refs := make([]fedinvite.EventRef, len(auth))
@@ -195,21 +203,37 @@ func (c *composition) build(ctx context.Context) error {
 	}, c.rules, c.signer)
 	// The content is all in it that was not checked for this, but for names of the signer.
 	if errors.Is(err, fedinvite.ErrBadJSON) && !errors.Is(err, fedinvite.ErrIdentifier) && !isHookError(err) {
-		err = badInvitation(fedinvite.CodeBadJSON, "the content does not fit into an event", err)
+		err = badInvitation(fedinvite.CodeBadJSON, tooLarge, err)
 	}
-	c.event = event
-	return err
+	if err != nil {
+		return err
+	}
+	text := event.AppendJSON(nil)
+	if err := c.checkFit(text); err != nil {
+		return err
+	}
+	c.event, c.text = event, text
+	return nil
 }
 
-// showRoom chooses the room state.
+// showRoom chooses the room state of an invite.
 func (c *composition) showRoom(context.Context) error {
-	c.text = c.event.AppendJSON(nil)
+	if c.membership != "invite" {
+		return nil
+	}
 	limit := c.config.MaxRoomState
 	if limit == 0 {
 		// 0 would be no limit, and the create event goes in any case.
-		limit = max(maxInvite-len(c.text)-signatureRoom, 1)
+		limit = max(maxInvite-len(c.text)-c.policyEntry()-signatureRoom, 1)
 	}
-	c.roomState = fedinvite.SelectRoomState(c.room.roomState(c.Sender), limit)
+	entries := fedinvite.SelectRoomState(c.room.roomState(c.Sender), limit)
+	tooDeep := func(entry json.RawMessage) bool { return deeperThan(entry, maxEntryNesting(c.rules.Version)) }
+	// The first is the create event, without which there is no invite.
+	if c.inviteeSigner == nil && tooDeep(entries[0]) {
+		c.event = nil
+		return fmt.Errorf("%w: the m.room.create event is nested too deeply to be sent", ErrSnapshot)
+	}
+	c.roomState = slices.DeleteFunc(entries, tooDeep)
 	return nil
 }
 
@@ -217,9 +241,9 @@ func (c *composition) showRoom(context.Context) error {
 func (c *composition) deliverRemote(ctx context.Context) error {
 	if c.config.Made != nil {
 		if err := c.config.Made(ctx, c.event); err != nil {
-			return &hookError{err}
+			return fromHook(ctx, err)
 		}
-		if err := ctx.Err(); err != nil {
+		if err := ended(ctx); err != nil {
 			return err
 		}
 	}
@@ -245,42 +269,51 @@ func (c *composition) body() ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fedclient: room version: %w", err)
 	}
-	comma := []byte(",")
-	pieces := append(make([][]byte, 0, 2*len(c.roomState)+6), []byte(`{"event":`), c.text, []byte(`,"invite_room_state":[`))
+	const head, middle, tail = `{"event":`, `,"invite_room_state":[`, `],"room_version":`
+	frame := []byte(head + middle + tail + version + "}")
+	comma := frame[len(head):][:1]
+	pieces := append(make([][]byte, 0, 2*len(c.roomState)+3), frame[:len(head)], c.text, frame[len(head):len(head+middle)])
 	for i, entry := range c.roomState {
 		if i > 0 {
 			pieces = append(pieces, comma)
 		}
 		pieces = append(pieces, entry)
 	}
-	return append(pieces, []byte(`],"room_version":`), version, []byte("}")), nil
+	return append(pieces, frame[len(head+middle):]), nil
 }
 
 // quoteVersion writes a room version as canonical JSON.
-func quoteVersion(version fedinvite.RoomVersion) ([]byte, error) {
-	const usual = "0123456789abcdefghijklmnopqrstuvwxyz.-_"
-	if strings.Trim(string(version), usual) == "" {
-		return []byte(`"` + version + `"`), nil
+func quoteVersion(version fedinvite.RoomVersion) (string, error) {
+	for i := range len(version) {
+		switch c := version[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			text, err := fedinvite.MarshalCanonical(version)
+			return string(text), err
+		}
 	}
-	return fedinvite.MarshalCanonical(version)
+	return `"` + string(version) + `"`, nil
 }
 
 // deliverLocal asks the policy for our own users.
 func (c *composition) deliverLocal(ctx context.Context) error {
 	if c.config.Policy != nil {
 		if err := c.config.Policy(ctx, c.localInvite()); err != nil {
-			return &hookError{err}
+			return fromHook(ctx, err)
 		}
 	}
 	if c.inviteeServer == c.signer.ServerName() {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ended(ctx); err != nil {
 		return err
 	}
 	signed, err := c.event.WithSignature(ctx, c.inviteeSigner)
 	if err != nil {
 		return err
+	}
+	if size := len(signed.AppendJSON(nil)); size > maxEventSize { // if a Signer's name has changed
+		return fmt.Errorf("fedclient: event of %d bytes with the signature of %s, more than %d", size, c.inviteeServer, maxEventSize)
 	}
 	c.event = signed
 	return nil
@@ -311,6 +344,15 @@ func (s ownSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
 		return nil, &hookError{err}
 	}
 	return signature, nil
+}
+
+// asOwn makes an ownSigner of s, nil of nil.
+func asOwn(s fedinvite.Signer) fedinvite.Signer {
+	switch s.(type) {
+	case nil, ownSigner, *watchedSigner:
+		return s
+	}
+	return ownSigner{s}
 }
 
 // forbidden is a refusal for the user to see.

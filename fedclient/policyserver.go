@@ -40,7 +40,7 @@ type policyServer struct {
 // nothing, so that nothing may be sent.
 func (c *composition) findPolicyServer(context.Context) error {
 	event := c.room.State.Get(policyKey.Type, policyKey.Key)
-	if event == nil || c.room.Joined == nil {
+	if event == nil {
 		return nil
 	}
 	var via, key *string // by null they stay nil
@@ -49,15 +49,22 @@ func (c *composition) findPolicyServer(context.Context) error {
 		return nil
 	}
 	name, err := fedinvite.ParseServerName(*via)
-	if err != nil || !c.room.Joined(name) {
+	switch {
+	case err != nil:
+		return nil
+	case c.room.Joined == nil:
+		return fmt.Errorf("%w: the room names a policy server, but Joined is nil", ErrSnapshot)
+	case !c.room.Joined(name):
 		return nil
 	}
 	public, err := fedinvite.ParsePublicKey(*key)
 	if err != nil {
 		return &PolicyError{name, fmt.Errorf("m.room.policy: %w", err)}
 	}
-	if c.signer.ServerName() == name && c.signer.KeyID() == policyKeyID {
-		return fmt.Errorf("fedclient: our own signing key has the ID of policy servers' keys, %s", policyKeyID)
+	for _, own := range [...]fedinvite.Signer{c.signer, c.inviteeSigner} {
+		if own != nil && own.ServerName() == name && own.KeyID() == policyKeyID {
+			return fmt.Errorf("fedclient: our own signing key has the ID of policy servers' keys, %s", policyKeyID)
+		}
 	}
 	c.policy = &policyServer{name, fedinvite.VerifyKey{Public: public}}
 	return nil
@@ -73,7 +80,7 @@ func (c *composition) askPolicyServer(ctx context.Context) error {
 		Method:      http.MethodPost,
 		Destination: c.policy.name,
 		Path:        []string{"_matrix", "policy", "v1", "sign"},
-		Body:        c.event.AppendJSON(nil),
+		Body:        c.text,
 		Signer:      c.signer,
 	})
 	switch {
@@ -86,7 +93,7 @@ func (c *composition) askPolicyServer(ctx context.Context) error {
 	if err != nil {
 		return &PolicyError{c.policy.name, fmt.Errorf("%w: %w", ErrReply, err)}
 	}
-	c.event = signed
+	c.event, c.text = signed, signed.AppendJSON(nil)
 	return nil
 }
 

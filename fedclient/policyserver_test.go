@@ -82,7 +82,7 @@ func TestScenario59ARefusalIsToldVerbatim(t *testing.T) {
 		{403, `{"errcode":"M_FORBIDDEN","error":"Your server is not allowed to request a signature."}`, 403, "M_FORBIDDEN", "Your server is not allowed to request a signature.", false},
 		{404, `{"errcode":"M_NOT_FOUND","error":"Unknown room"}`, 404, "M_NOT_FOUND", "Unknown room", false},
 		{400, `{"errcode":"M_BAD_JSON","error":"bad"}`, 400, "M_BAD_JSON", "bad", false},
-		{418, `{"errcode":"ORG.EXAMPLE.TEAPOT","error":"tea"}`, 418, "ORG.EXAMPLE.TEAPOT", "tea", false},
+		{403, `{"errcode":"ORG.EXAMPLE.TEAPOT","error":"tea"}`, 403, "ORG.EXAMPLE.TEAPOT", "tea", false},
 		{403, `{"errcode":"M_FORBIDDEN"}`, 403, "M_FORBIDDEN", "the room's policy server refused the invite", false},
 		{400, `{"errcode":"M_FORBIDDEN","error":"` + strings.Repeat("x", 600) + `"}`, 400, "M_FORBIDDEN", strings.Repeat("x", 512), false},
 		{429, `{"errcode":"M_LIMIT_EXCEEDED","error":"slow","retry_after_ms":2500}`, 429, "M_LIMIT_EXCEEDED", "slow", true},
@@ -97,6 +97,22 @@ func TestScenario59ARefusalIsToldVerbatim(t *testing.T) {
 		{403, `{"errcode":"M_USER_LOCKED","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
 		{403, `{"errcode":"M_USER_SUSPENDED","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
 		{403, `{"errcode":"M_CONSENT_NOT_GIVEN","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{403, `{"errcode":"M_SESSION_EXPIRED","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{403, `{"errcode":"M_RESOURCE_LIMIT_EXCEEDED","error":"x","admin_contact":"mailto:x"}`, 403, "M_FORBIDDEN", "x", false},
+		{400, `{"errcode":"M_USER_LIMIT_EXCEEDED","error":"x","info_uri":"https://x"}`, 403, "M_FORBIDDEN", "x", false},
+		{403, `{"errcode":"ORG_MATRIX_EXPIRED_ACCOUNT","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{403, `{"errcode":"M_TERMS_NOT_SIGNED","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{403, `{"errcode":"M_GUEST_ACCESS_FORBIDDEN","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{404, `{"errcode":"M_UNKNOWN_DEVICE","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{403, `{"errcode":"m_unknown_token","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		// Statuses that say something else to clients and proxies.
+		{402, `{"errcode":"M_NOT_FOUND","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{407, `{"errcode":"M_NOT_FOUND","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{408, `{"errcode":"M_NOT_FOUND","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{418, `{"errcode":"ORG.EXAMPLE.TEAPOT","error":"tea"}`, 403, "M_FORBIDDEN", "tea", false},
+		{421, `{"errcode":"M_FORBIDDEN","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{425, `{"errcode":"M_FORBIDDEN","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
+		{499, `{"errcode":"M_NOT_FOUND","error":"x"}`, 403, "M_FORBIDDEN", "x", false},
 		{403, `<html>`, 403, "M_FORBIDDEN", "the room's policy server refused the invite", false},
 		// No policy server, or none that works.
 		{404, `{"errcode":"M_UNRECOGNIZED","error":"x"}`, 502, "M_UNKNOWN", "x", false},
@@ -222,12 +238,32 @@ func TestWhenARoomHasAPolicyServer(t *testing.T) {
 				t.Error("Joined was called twice")
 			}
 
-			s.snapshot.Joined = nil
-			s.record = nil
-			if _, err = s.invite(bob); err != nil || s.did("POST") > 0 {
-				t.Errorf("without Joined: %v, did %q", err, s.record)
-			}
 		})
+	}
+}
+
+// An author who forgets Joined must not break a MUST in silence.
+func TestARoomWithAPolicyServerNeedsJoined(t *testing.T) {
+	key := base64Of(testkey.Signer(t, "ps.ex", "ed25519:policy_server").Public())
+	for content, want := range map[string]error{
+		fmt.Sprintf(`{"via":"ps.ex","public_keys":{"ed25519":%q}}`, key): fedclient.ErrSnapshot,
+		`{"via":"ps.ex","public_keys":{"ed25519":"x"}}`:                  fedclient.ErrSnapshot,
+		fmt.Sprintf(`{"via":"ps ex","public_keys":{"ed25519":%q}}`, key): nil,
+		`{"via":"ps.ex"}`: nil,
+		`{}`:              nil,
+		``:                nil,
+	} {
+		for _, invitee := range []string{bob, "@b:a.ex"} {
+			s := newStage(t, fedinvite.RoomV11).set("m.room.policy", "", content)
+			s.snapshot.Joined = nil
+			_, err := s.invite(invitee)
+			if want == nil && err != nil {
+				t.Errorf("%s: %v", content, err)
+			} else if want != nil {
+				s.refused(err, want)
+				told(t, err, 500, "M_UNKNOWN")
+			}
+		}
 	}
 }
 
@@ -354,4 +390,19 @@ func TestOurOwnKeyMustNotHaveThePolicyServersID(t *testing.T) {
 	_, err := s.invite(bob)
 	s.refused(err, nil)
 	told(t, err, 500, "M_UNKNOWN")
+
+	// And ours that of the policy server.
+	s = newStage(t, fedinvite.RoomV11)
+	s.usePolicyServer("aa.ex", s.signs("aa.ex"))
+	other, err := fedinvite.NewSigner("aa.ex", "ed25519:policy_server", newKey(t, "another"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.config.Signer = keyringOf(s.signer, other)
+	_, err = s.invite("@b:aa.ex")
+	s.refused(err, nil)
+	told(t, err, 500, "M_UNKNOWN")
+	if _, err = s.invite("@b:a.ex"); err != nil { // for whom it does not sign
+		t.Error(err)
+	}
 }

@@ -38,6 +38,7 @@ type Snapshot struct {
 	Depth int64
 	// Joined reports whether a user of the server is joined to the room. It is called once
 	// at most, soon after Snapshot has returned, and only for the server that m.room.policy
-	// names. nil: no server is.
+	// names: a policy server counts only if it is joined. nil is for stores that never have
+	// that event: with one that names a server it is an [ErrSnapshot].
 	Joined func(server fedinvite.ServerName) bool
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // ErrSnapshot: what the author's [Room] returned cannot be: no create event or no
-// extremities, events of another room or room version, two for one state key.
+// extremities, events of another room or room version, two for one state key, a policy
+// server without Joined, a create event that is nested too deeply to be sent.
 var ErrSnapshot = errors.New("contradictory snapshot of the room")
 
 // Limits of what is taken from a snapshot.
@@ -50,9 +51,10 @@ func wanted(change eventauth.Change) []eventauth.StateKey {
 
 // Checked returns the snapshot cut down to what a new event in the room needs: the state
 // that was wanted, without nil and redacted where the content hash is wrong, and 20
-// extremities at most; one more than Depth is the event's depth. What cannot be wraps [ErrSnapshot]: no create event, no extremities,
-// state events of another room or of other rules than the ones given, two for one key, a
-// negative depth. It is for those who use a [Room] of their own for something else.
+// extremities at most; one more than Depth is the event's depth. What cannot be wraps
+// [ErrSnapshot]: no create event, no extremities, state events of another room or of other
+// rules than the ones given, two for one key, a negative depth. It is for those who use a
+// [Room] of their own for something else.
 func (s *Snapshot) Checked(roomID string, want []eventauth.StateKey, rules fedinvite.Rules) (*Snapshot, error) {
 	state, err := selectState(s.State, roomID, want, rules)
 	if err != nil {

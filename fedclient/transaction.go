@@ -39,16 +39,21 @@ type Transaction struct {
 // One with an error may be sent again, as it is, with the same ID, and should be, if
 // [Retryable] says so, before any other to this server. Errors are those of
 // [Client.Do]; [ErrReply] also for an answer that is not as the specification wants it.
-// What cannot be sent wraps [fedinvite.ErrBadJSON] or [fedinvite.ErrTooLarge].
+// What cannot be sent wraps [fedinvite.ErrBadJSON], as [fedinvite.ErrTooDeep] for an event
+// that is nested more than 126 deep, or [fedinvite.ErrTooLarge].
 func (c *Client) SendTransaction(ctx context.Context, t Transaction) (failed map[string]string, err error) {
 	if err := t.check(); err != nil {
+		return nil, fmt.Errorf("fedclient: transaction not sent: %w", err)
+	}
+	body, err := t.body()
+	if err != nil {
 		return nil, fmt.Errorf("fedclient: transaction not sent: %w", err)
 	}
 	answer, err := c.Do(ctx, Request{
 		Method:      http.MethodPut,
 		Destination: t.Destination,
 		Path:        []string{"_matrix", "federation", "v1", "send", t.ID},
-		Body:        t.body(),
+		Body:        body,
 		Signer:      t.Signer,
 	})
 	if err != nil {
@@ -87,7 +92,7 @@ func (t *Transaction) check() error {
 
 // body is written by hand, so that the events stay as they are. A server name has
 // nothing that JSON would have to escape; xmatrix refuses what is none.
-func (t *Transaction) body() []byte {
+func (t *Transaction) body() ([]byte, error) {
 	b := append([]byte(`{"origin":`), strconv.Quote(string(t.Signer.ServerName()))...)
 	b = append(b, `,"origin_server_ts":`...)
 	b = strconv.AppendInt(b, t.Time.UnixMilli(), 10)
@@ -96,9 +101,12 @@ func (t *Transaction) body() []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = e.AppendJSON(b)
+		start := len(b)
+		if b = e.AppendJSON(b); deeperThan(b[start:], maxEventNesting) {
+			return nil, fmt.Errorf("%w: event %q is nested more than %d deep", fedinvite.ErrTooDeep, e.ID(), maxEventNesting)
+		}
 	}
-	return append(b, "]}"...)
+	return append(b, "]}"...), nil
 }
 
 // readResults reads the answer.

@@ -176,6 +176,30 @@ func TestTransactionsThatCannotBe(t *testing.T) {
 	}
 }
 
+// Events are two deeper in a transaction than by themselves.
+func TestEventsThatAreTooDeepForATransaction(t *testing.T) {
+	for levels, want := range map[int]error{125: nil, 126: fedinvite.ErrTooDeep, 127: fedinvite.ErrTooDeep} {
+		asked := 0
+		client := newClient(t, tripper(func(*http.Request) (*http.Response, error) {
+			asked++
+			return response(200, map[string]string{"Content-Type": "application/json"}, `{"pdus":{}}`), nil
+		}))
+		signed := 0
+		tx := fedclient.Transaction{
+			ID: "1", Destination: "b.ex", Time: now,
+			Events: []*fedinvite.Event{anEvent(t, fedinvite.RoomV11, 0, ""), anEvent(t, fedinvite.RoomV11, 1, string(nested(levels)))},
+			Signer: signerFunc{testkey.Signer(t, "a.ex", "ed25519:1"), func(string) error { signed++; return nil }},
+		}
+		_, err := client.SendTransaction(t.Context(), tx)
+		if !errors.Is(err, want) || (err == nil) != (want == nil) || (asked == 1) != (want == nil) || (signed == 1) != (want == nil) {
+			t.Errorf("%d levels: signed %d, asked %d, %v", levels, signed, asked, err)
+		}
+		if want != nil && !strings.Contains(err.Error(), tx.Events[1].ID()) {
+			t.Errorf("it does not say which event: %v", err)
+		}
+	}
+}
+
 // A renamed signer says that it is of another server.
 type renamed struct {
 	fedinvite.Signer
