@@ -6,10 +6,11 @@
 // out of what a [Room] says of the room: the author of a homeserver implements that one
 // method, and the usual set-up is
 //
+//	local := keyring.Signers(signer)
 //	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0"})
-//	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now})
+//	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
 //	inviter, err := fedclient.NewInviter(fedclient.InviterConfig{
-//		Client: client, Keys: ring, Room: store, Signer: signer, Now: time.Now,
+//		Client: client, Keys: ring, Room: store, Signer: local.Signer, Now: time.Now,
 //	})
 //
 //	invited, err := inviter.Invite(ctx, fedclient.Invitation{RoomID: room, Sender: alice, Invitee: bob})
@@ -20,11 +21,15 @@
 // # How an invite ends
 //
 // [Inviter.Invite] returns an event that all have agreed to who had to: store it and send
-// it into the room. The invitee's server can decline it, with [Client.Decline], and the
-// sender's take it back, with [Inviter.TakeBack]. If Invite fails, its [InviteError] says
-// whether the invited server may have seen the invite all the same.
+// it into the room. The invitee's server can decline it, with [Client.Decline] or, if it is
+// in the room, [Inviter.Leave], and the sender's take it back, with [Inviter.TakeBack]. If
+// Invite fails, its [InviteError] says whether the invited server may have seen the invite
+// all the same, and [Inviter.Resend] sends it again.
 //
-// Those who make their own events send them with [Client.SendInvite].
+// Those who make their own events send them with [Client.SendInvite]; events for a server
+// that is not in the room go by [Client.SendTransaction]; and
+// [Client.ExchangeThirdPartyInvite] asks for an invite that began as one to an e-mail
+// address.
 //
 // # Where requests go
 //

@@ -7,7 +7,7 @@
 // a server when it must, checks the document, and remembers the keys:
 //
 //	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0"})
-//	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now})
+//	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
 //
 // A document counts if it names the server that was asked and at least one key that
 // it lists has signed it. Of verify_keys, only those that signed it are used; of
