@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/jsonobject"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -118,11 +119,7 @@ func (d *decliner) putLeave(ctx context.Context, server fedinvite.ServerName, ev
 
 // checkObject checks that an answer of which nothing is needed is a JSON object.
 func checkObject(server fedinvite.ServerName, answer []byte) error {
-	text, err := fedinvite.LegacyCanonicalJSON(answer)
-	if err == nil && text[0] != '{' {
-		err = fmt.Errorf("%w: it is no object", fedinvite.ErrBadJSON)
-	}
-	if err != nil {
+	if _, err := jsonobject.Canonical(answer); err != nil {
 		return fmt.Errorf("%w of %s: %w", ErrReply, server, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
+	"github.com/seed-0a46cb1a/fedinvite/internal/jsonobject"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -125,7 +126,7 @@ func (l *Leaves) Send(ctx context.Context, origin fedinvite.ServerName, roomID, 
 }
 
 func (l *Leaves) send(ctx, checking context.Context, origin fedinvite.ServerName, roomID, eventID string, body []byte) error {
-	text, err := canonicalObject(body)
+	text, err := jsonobject.Canonical(body)
 	if err != nil {
 		return err
 	}

@@ -9,19 +9,6 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
 )
 
-// canonicalObject returns one JSON object of a peer's in a form that gjson may read.
-// Numbers are left to the rules of the room's version.
-func canonicalObject(raw []byte) ([]byte, error) {
-	text, err := fedinvite.LegacyCanonicalJSON(raw)
-	if err != nil {
-		return nil, err
-	}
-	if text[0] != '{' {
-		return nil, detail.Errorf(fedinvite.ErrBadJSON, "not an object")
-	}
-	return text, nil
-}
-
 // parsePDU parses an event in canonical form, but for its unsigned: nobody vouches for
 // that, and it is not to be stored. Nor is an event that comes before itself, as it may
 // in room versions 1–2, where its ID is the sender's choice.

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
+	"github.com/seed-0a46cb1a/fedinvite/internal/jsonobject"
 	"github.com/seed-0a46cb1a/fedinvite/thirdparty"
 )
 
@@ -122,7 +123,7 @@ func findToken(signed json.RawMessage, state eventauth.State) (*fedinvite.Event,
 
 // tokenOf returns signed.token.
 func tokenOf(signed json.RawMessage) (string, error) {
-	text, err := canonicalObject(signed)
+	text, err := jsonobject.Canonical(signed)
 	if err != nil {
 		return "", err
 	}

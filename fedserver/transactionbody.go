@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
+	"github.com/seed-0a46cb1a/fedinvite/internal/jsonobject"
 )
 
 // What a transaction may hold (server-server API, "Transactions").
@@ -26,7 +27,7 @@ type transaction struct{ pdus, edus []json.RawMessage }
 // need not say so, but must not say otherwise.
 func readTransaction(body []byte, origin fedinvite.ServerName) (transaction, error) {
 	var t transaction
-	text, err := canonicalObject(body)
+	text, err := jsonobject.Canonical(body)
 	if err != nil {
 		return t, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/jsonobject"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -124,7 +125,7 @@ func NewTransactions(c TransactionsConfig) (*Transactions, error) {
 func (x *Transactions) TakeBack(ctx context.Context, pdu json.RawMessage) (handled bool, err error) {
 	checking, cancel := context.WithTimeout(ctx, x.config.timeout())
 	defer cancel()
-	text, err := canonicalObject(pdu)
+	text, err := jsonobject.Canonical(pdu)
 	if err != nil {
 		return false, err
 	}

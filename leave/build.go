@@ -202,19 +202,6 @@ func encode(v any) ([]byte, error) {
 	return fedinvite.LegacyCanonicalJSON(text)
 }
 
-// object returns JSON that must be an object in canonical form, so that what is found
-// in it is what everybody finds. Numbers stay as they are.
-func object(src []byte) ([]byte, error) {
-	text, err := fedinvite.LegacyCanonicalJSON(src)
-	if err != nil {
-		return nil, err
-	}
-	if text[0] != '{' {
-		return nil, detail.Errorf(fedinvite.ErrBadJSON, "not an object")
-	}
-	return text, nil
-}
-
 // reference returns what auth_events and prev_events hold for ref in the room version.
 func reference(ref fedinvite.EventRef, rules fedinvite.Rules) any {
 	if rules.EventIDs != fedinvite.EventIDServer {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
+	"github.com/seed-0a46cb1a/fedinvite/internal/jsonobject"
 	"github.com/tidwall/gjson"
 )
 
@@ -27,7 +28,7 @@ type Template struct {
 // Errors wrap [fedinvite.ErrNotJSON]; [fedinvite.ErrBadJSON], also if room_version is
 // there but no string, or an empty one; [fedinvite.ErrMissing] without an event.
 func ParseTemplate(body []byte) (Template, error) {
-	text, err := object(body)
+	text, err := jsonobject.Canonical(body)
 	if err != nil {
 		return Template{}, err
 	}
@@ -107,7 +108,7 @@ func references(refs []fedinvite.EventRef, rules fedinvite.Rules) (json.RawMessa
 // that is empty. Errors wrap [fedinvite.ErrNotJSON] or [fedinvite.ErrBadJSON] if Event is
 // no JSON object.
 func (t Template) MarshalJSON() ([]byte, error) {
-	event, err := object(t.Event)
+	event, err := jsonobject.Canonical(t.Event)
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
@@ -131,7 +132,7 @@ func (t Template) Check(roomID, userID string) error {
 
 // checked returns the event in canonical form if it passes Check.
 func (t Template) checked(roomID, userID string) ([]byte, error) {
-	event, err := object(t.Event)
+	event, err := jsonobject.Canonical(t.Event)
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}

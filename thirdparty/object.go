@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/internal/detail"
+	"github.com/seed-0a46cb1a/fedinvite/internal/jsonobject"
 	"github.com/tidwall/gjson"
 )
 
@@ -22,15 +23,11 @@ type object struct {
 
 // parseObject reads the body of a request.
 func parseObject(body []byte) (*object, error) {
-	text, err := fedinvite.LegacyCanonicalJSON(body)
+	text, err := jsonobject.Canonical(body)
 	if err != nil {
 		return nil, err
 	}
-	o := objectOf(gjson.ParseBytes(text), "", fedinvite.ErrMissing)
-	if o == nil {
-		return nil, detail.Errorf(fedinvite.ErrBadJSON, "not an object")
-	}
-	return o, nil
+	return objectOf(gjson.ParseBytes(text), "", fedinvite.ErrMissing), nil
 }
 
 // objectOf returns nil if value, a part of canonical JSON, is no object.
