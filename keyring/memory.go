@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/lru"
 )
 
 // How often a server is asked.
@@ -20,8 +21,8 @@ const (
 // so that made-up servers cannot push out real ones.
 type memory struct {
 	mu       sync.Mutex
-	answers  *lru[answered]
-	failures *lru[failed]
+	answers  *lru.Cache[fedinvite.ServerName, answered]
+	failures *lru.Cache[fedinvite.ServerName, failed]
 }
 
 // An answered server returned a good document.
@@ -38,7 +39,7 @@ type failed struct {
 }
 
 func newMemory(servers int) *memory {
-	return &memory{answers: newLRU[answered](servers), failures: newLRU[failed](servers)}
+	return &memory{answers: lru.New[fedinvite.ServerName, answered](servers), failures: lru.New[fedinvite.ServerName, failed](servers)}
 }
 
 // A question is one key look-up.
@@ -53,7 +54,8 @@ type question struct {
 func (m *memory) recall(q question, now time.Time) (key fedinvite.VerifyKey, ask bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	answer, failure := m.answers.get(q.server), m.failures.get(q.server)
+	answer, _ := m.answers.Get(q.server)
+	failure, _ := m.failures.Get(q.server)
 	key, known := answer.keys[q.id]
 	switch {
 	case known && fresh(key, q.at, now):
@@ -86,13 +88,15 @@ func due(last time.Time, pause time.Duration, now time.Time) bool {
 func (m *memory) succeed(server fedinvite.ServerName, keys keySet, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failures.remove(server)
-	m.answers.put(server, answered{merge(m.answers.get(server).keys, keys), now})
+	m.failures.Remove(server)
+	before, _ := m.answers.Get(server)
+	m.answers.Put(server, answered{merge(before.keys, keys), now})
 }
 
 func (m *memory) fail(server fedinvite.ServerName, err error, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	pause := min(max(2*m.failures.get(server).pause, minBackoff), maxBackoff)
-	m.failures.put(server, failed{err, now, pause})
+	before, _ := m.failures.Get(server)
+	pause := min(max(2*before.pause, minBackoff), maxBackoff)
+	m.failures.Put(server, failed{err, now, pause})
 }
