@@ -19,7 +19,11 @@
 //
 // The signature covers the target of the request line exactly as it was sent.
 // Routers may rewrite the request's URL, but a reverse proxy in front must pass the
-// target on untouched: nginx without a path in proxy_pass, Apache with nocanon.
+// target on untouched: nginx without a path in proxy_pass, Apache with nocanon. If
+// signatures do not verify, set Hints of the Verifier for a while: its error, which
+// Done of [fedinvite.Config] gets, then says whether the target was rewritten, and how.
+// A [fedinvite.Receiver] answers 404 before it looks at a signature if the path is no
+// longer that of an invite, as after the loss of its front.
 //
 // # Sending
 //

@@ -27,6 +27,10 @@ type Verifier struct {
 	// send it, is taken to be for. "" refuses such requests; so should a process
 	// that serves several names.
 	Assume fedinvite.ServerName
+	// Hints says of signatures that do not verify what the sender may have signed
+	// instead; nil: it is not looked for. It is for finding out what a reverse proxy
+	// does to requests; see [Hints] for what it costs.
+	Hints *Hints
 }
 
 // Credentials reads what r claims in its X-Matrix Authorization headers; headers of
@@ -47,6 +51,8 @@ type Verifier struct {
 //   - [fedinvite.ErrKeysUnavailable] if Keys could not tell;
 //   - [fedinvite.ErrNotJSON] or [fedinvite.ErrBadJSON] if there is a body and it is
 //     not one JSON object.
+//
+// With Hints, the first of these may be a [*HintError].
 func (v Verifier) Credentials(r *http.Request) (fedinvite.Credentials, error) {
 	if v.Keys == nil || v.Now == nil {
 		return fedinvite.Credentials{}, errors.New("xmatrix: Verifier.Keys and Verifier.Now are required")
@@ -90,7 +96,7 @@ func (v Verifier) Credentials(r *http.Request) (fedinvite.Credentials, error) {
 	if err := checkTarget(target); err != nil {
 		return fedinvite.Credentials{}, unauthorized("%v", err)
 	}
-	c := claim{v, proofs, request{r.Method, target, first.Origin, first.Destination}}
+	c := claim{v, proofs, request{r.Method, target, first.Origin, first.Destination}, r.Host}
 	return fedinvite.Credentials{Origin: first.Origin, Destination: first.Destination, Verify: c.verify}, nil
 }
 
@@ -99,6 +105,7 @@ type claim struct {
 	Verifier
 	proofs  []proof
 	request request
+	host    string // of the request, for hints
 }
 
 func (c *claim) verify(ctx context.Context, body []byte) error {
@@ -110,6 +117,7 @@ func (c *claim) verify(ctx context.Context, body []byte) error {
 		return err
 	}
 	var unavailable, refused error
+	var failed failure
 	for _, p := range c.proofs {
 		now := c.Now()
 		key, err := c.Keys.VerifyKey(ctx, c.request.origin, p.key, now)
@@ -125,12 +133,15 @@ func (c *claim) verify(ctx context.Context, body []byte) error {
 				return nil
 			}
 			refused = fmt.Errorf("%w: %w", fedinvite.ErrUnauthorized, err)
+			if !errors.Is(err, fedinvite.ErrBadKey) {
+				failed = failure{key, p.signature}
+			}
 		}
 	}
 	if unavailable != nil {
 		return unavailable
 	}
-	return refused
+	return c.explain(ctx, failed, body, refused)
 }
 
 // A proof is one signature that might be verified.

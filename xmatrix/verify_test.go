@@ -80,30 +80,30 @@ func (s *scene) refusesUnasked(headers ...string) {
 	}
 }
 
-func TestScenario01ValidRequest(t *testing.T) {
+func TestPlumbing01ValidRequest(t *testing.T) {
 	s := newScene(t)
 	s.accepts(s.auth().String())
 }
 
-func TestScenario02NoAuthorization(t *testing.T) {
+func TestPlumbing02NoAuthorization(t *testing.T) {
 	s := newScene(t)
 	s.refusesUnasked()
 	s.refusesUnasked("Bearer x")
 	s.accepts("Bearer x", s.auth().String())
 }
 
-func TestScenario03AnyCaseAndOrder(t *testing.T) {
+func TestPlumbing03AnyCaseAndOrder(t *testing.T) {
 	s := newScene(t)
 	a := s.auth()
 	s.accepts(fmt.Sprintf("x-matrix SIG=%q\t,\tKEY=%q , DESTINATION=%q,ORIGIN=%q", a.Sig, a.Key, a.Destination, a.Origin))
 }
 
-func TestScenario04SpacesAndTrailingComma(t *testing.T) {
+func TestPlumbing04SpacesAndTrailingComma(t *testing.T) {
 	s := newScene(t)
 	s.accepts(strings.Replace(s.auth().String(), " ", "   ", 1) + ",")
 }
 
-func TestScenario05Unquoted(t *testing.T) {
+func TestPlumbing05Unquoted(t *testing.T) {
 	s := newScene(t)
 	a := s.auth()
 	s.accepts(strings.ReplaceAll(a.String(), `"`, ""))
@@ -111,35 +111,35 @@ func TestScenario05Unquoted(t *testing.T) {
 	s.accepts(strings.ReplaceAll(a.String(), `"`, ""))
 }
 
-func TestScenario06Escapes(t *testing.T) {
+func TestPlumbing06Escapes(t *testing.T) {
 	s := newScene(t)
 	s.accepts(strings.Replace(s.auth().String(), `"a.ex"`, `"a\.ex"`, 1))
 }
 
-func TestScenario07OriginInsideAnotherParameter(t *testing.T) {
+func TestPlumbing07OriginInsideAnotherParameter(t *testing.T) {
 	s := newScene(t)
 	s.accepts(s.auth().String() + `,foo="x,origin=evil.ex"`)
 }
 
-func TestScenario08RepeatedOrigin(t *testing.T) {
+func TestPlumbing08RepeatedOrigin(t *testing.T) {
 	s := newScene(t)
 	s.refusesUnasked(s.auth().String() + `,origin="a.ex"`)
 }
 
-func TestScenario09UnterminatedQuote(t *testing.T) {
+func TestPlumbing09UnterminatedQuote(t *testing.T) {
 	s := newScene(t)
 	s.refusesUnasked(strings.TrimSuffix(s.auth().String(), `"`))
 }
 
 // The specification's list of parameters says signature: either is read, not both.
-func TestScenario10SignatureForSig(t *testing.T) {
+func TestPlumbing10SignatureForSig(t *testing.T) {
 	s := newScene(t)
 	a := s.auth()
 	s.accepts(strings.Replace(a.String(), ",sig=", ",signature=", 1))
 	s.refusesUnasked(a.String() + `,signature="` + a.Sig + `"`)
 }
 
-func TestScenario11NoDestination(t *testing.T) {
+func TestPlumbing11NoDestination(t *testing.T) {
 	s := newScene(t)
 	a := s.auth()
 	a.Destination = ""
@@ -151,7 +151,7 @@ func TestScenario11NoDestination(t *testing.T) {
 }
 
 // Whether a destination is ours is for the caller to say; see Credentials.
-func TestScenario12And13DestinationIsReported(t *testing.T) {
+func TestPlumbing12And13DestinationIsReported(t *testing.T) {
 	s := newScene(t)
 	s.v.Assume = "us.ex"
 	c, err := s.check("PUT", target, body, headerFor(t, s.signer, "second.ex", "PUT", target, body).String())
@@ -163,7 +163,7 @@ func TestScenario12And13DestinationIsReported(t *testing.T) {
 	s.refuses(a.String())
 }
 
-func TestScenario14TwoHeadersOneUnknownKey(t *testing.T) {
+func TestPlumbing14TwoHeadersOneUnknownKey(t *testing.T) {
 	s := newScene(t)
 	unknown := headerFor(t, testkey.Signer(t, "a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
 	s.accepts(unknown.String(), s.auth().String())
@@ -184,7 +184,7 @@ func TestAtMostFourHeaders(t *testing.T) {
 	s.refusesUnasked(h, h, h, h, h)
 }
 
-func TestScenario15TwoOrigins(t *testing.T) {
+func TestPlumbing15TwoOrigins(t *testing.T) {
 	s := newScene(t)
 	b := testkey.Signer(t, "b.ex", "ed25519:1")
 	s.keys.Add(b)
@@ -193,7 +193,7 @@ func TestScenario15TwoOrigins(t *testing.T) {
 	s.refusesUnasked(s.auth().String(), "X-Matrix malformed")
 }
 
-func TestScenario16BadOrigin(t *testing.T) {
+func TestPlumbing16BadOrigin(t *testing.T) {
 	s := newScene(t)
 	for _, origin := range []fedinvite.ServerName{"a_b", "[::1", fedinvite.ServerName(strings.Repeat("a", 300)), ""} {
 		a := s.auth()
@@ -202,7 +202,7 @@ func TestScenario16BadOrigin(t *testing.T) {
 	}
 }
 
-func TestScenario17BodyChanged(t *testing.T) {
+func TestPlumbing17BodyChanged(t *testing.T) {
 	s := newScene(t)
 	h := s.auth().String()
 	for _, changed := range []string{strings.Replace(body, "10", "11", 1), strings.Replace(body, "1.5", "1.6", 1), `{}`, ``} {
@@ -212,14 +212,14 @@ func TestScenario17BodyChanged(t *testing.T) {
 	}
 }
 
-func TestScenario18BodyReformatted(t *testing.T) {
+func TestPlumbing18BodyReformatted(t *testing.T) {
 	s := newScene(t)
 	if _, err := s.check("PUT", target, " { \"event\" : {\"a\":1.50,\"b\":[1, \"\\u00e9\"]},\n\"room_version\":\"1\\u0030\" } ", s.auth().String()); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestScenario19And20BodyThatIsNoStrictObject(t *testing.T) {
+func TestPlumbing19And20BodyThatIsNoStrictObject(t *testing.T) {
 	s := newScene(t)
 	h := s.auth().String()
 	for _, c := range []struct {
@@ -244,21 +244,21 @@ func TestScenario19And20BodyThatIsNoStrictObject(t *testing.T) {
 	}
 }
 
-func TestScenario21EmptyBody(t *testing.T) {
+func TestPlumbing21EmptyBody(t *testing.T) {
 	s := newScene(t)
 	if _, err := s.check("PUT", target, "", headerFor(t, s.signer, "us.ex", "PUT", target, "").String()); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestScenario23QueryAdded(t *testing.T) {
+func TestPlumbing23QueryAdded(t *testing.T) {
 	s := newScene(t)
 	if _, err := s.check("PUT", target+"?x", body, s.auth().String()); !errors.Is(err, fedinvite.ErrUnauthorized) {
 		t.Errorf("got %v, want ErrUnauthorized", err)
 	}
 }
 
-func TestScenario24To26TargetIsVerifiedAsSent(t *testing.T) {
+func TestPlumbing24To26TargetIsVerifiedAsSent(t *testing.T) {
 	s := newScene(t)
 	for _, target := range []string{
 		"/%21r%3Aex/$e", "/!r:ex/$e", "/x/$a%2Fb%2Bc", "/x/$a+b", "/x/$a%252Fb", "/{}", "/é?ü", `/"\`, "//x", "/./x", "/x?",
@@ -288,7 +288,7 @@ func TestTargetThatIsNoPath(t *testing.T) {
 	}
 }
 
-func TestScenario27RoutersMayRewriteTheURL(t *testing.T) {
+func TestPlumbing27RoutersMayRewriteTheURL(t *testing.T) {
 	s := newScene(t)
 	handler := http.StripPrefix("/_matrix", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.v.Credentials(r)
