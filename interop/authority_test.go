@@ -48,15 +48,15 @@ func newAuthority(t *testing.T, dir string) *authority {
 	return a
 }
 
-// issue writes a certificate and key for a server on the loopback interface
-// and returns the names of the two files.
-func (a *authority) issue(t *testing.T, name string) (certFile, keyFile string) {
+// issue writes a certificate and key for a server on the loopback interface, and for
+// the given host names, and returns the names of the two files.
+func (a *authority) issue(t *testing.T, name string, hosts ...string) (certFile, keyFile string) {
 	t.Helper()
 	cert, key := a.sign(t, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:    []string{"localhost"},
+		DNSNames:    append([]string{"localhost"}, hosts...),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	})
 	der, err := x509.MarshalPKCS8PrivateKey(key)

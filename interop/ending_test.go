@@ -10,7 +10,7 @@ import (
 )
 
 // testDeclinedByThem is column (d): a user of ours invites Synapse's user, who declines.
-func testDeclinedByThem(ctx context.Context, t *testing.T, synapse *homeserver, ours *fedinvite, bob client, version string) {
+func testDeclinedByThem(ctx context.Context, t *testing.T, synapse *homeserver, ours *commandServer, bob client, version string) {
 	invite := sendInvite(ctx, t, ours, bob, version, "Declined by Synapse in "+version)
 	if err := bob.decline(ctx, invite.RoomID); err != nil {
 		t.Fatalf("Synapse declining the invite: %v", err)
@@ -31,7 +31,7 @@ func testDeclinedByThem(ctx context.Context, t *testing.T, synapse *homeserver, 
 }
 
 // testDeclinedByUs is column (e): Synapse's user invites a user of ours, who declines.
-func testDeclinedByUs(ctx context.Context, t *testing.T, synapse *homeserver, ours *fedinvite, alice client, version string) {
+func testDeclinedByUs(ctx context.Context, t *testing.T, synapse *homeserver, ours *commandServer, alice client, version string) {
 	guest := "@decliner:" + ours.name
 	roomID := receiveInvite(ctx, t, ours, alice, version, guest)
 	output, told, err := ours.decline(ctx, roomID, guest)
@@ -57,7 +57,7 @@ func testDeclinedByUs(ctx context.Context, t *testing.T, synapse *homeserver, ou
 
 // testTakenBackByThem is column (f): Synapse's user invites a user of ours and takes the
 // invite back.
-func testTakenBackByThem(ctx context.Context, t *testing.T, ours *fedinvite, alice client, version string) {
+func testTakenBackByThem(ctx context.Context, t *testing.T, ours *commandServer, alice client, version string) {
 	guest := "@unwanted:" + ours.name
 	roomID := receiveInvite(ctx, t, ours, alice, version, guest)
 	if err := alice.takeBack(ctx, roomID, guest); err != nil {
@@ -82,7 +82,7 @@ func testTakenBackByThem(ctx context.Context, t *testing.T, ours *fedinvite, ali
 
 // testTakenBackByUs is column (g): a user of ours invites Synapse's user and takes the
 // invite back.
-func testTakenBackByUs(ctx context.Context, t *testing.T, synapse *homeserver, ours *fedinvite, bob client, version string) {
+func testTakenBackByUs(ctx context.Context, t *testing.T, synapse *homeserver, ours *commandServer, bob client, version string) {
 	invite := sendInvite(ctx, t, ours, bob, version, "Taken back in "+version)
 	output, err := ours.rescind(ctx, invite.RoomID, bob.userID)
 	if err != nil {
@@ -99,7 +99,7 @@ func testTakenBackByUs(ctx context.Context, t *testing.T, synapse *homeserver, o
 }
 
 // sendInvite invites Synapse's user, who gets to see it.
-func sendInvite(ctx context.Context, t *testing.T, ours *fedinvite, bob client, version, name string) event {
+func sendInvite(ctx context.Context, t *testing.T, ours *commandServer, bob client, version, name string) event {
 	t.Helper()
 	output, err := ours.invite(ctx, version, name, bob.userID)
 	if err != nil {
@@ -116,7 +116,7 @@ func sendInvite(ctx context.Context, t *testing.T, ours *fedinvite, bob client, 
 }
 
 // receiveInvite has Synapse's user invite a user of ours into a new room.
-func receiveInvite(ctx context.Context, t *testing.T, ours *fedinvite, alice client, version, guest string) (roomID string) {
+func receiveInvite(ctx context.Context, t *testing.T, ours *commandServer, alice client, version, guest string) (roomID string) {
 	t.Helper()
 	roomID, err := alice.createRoom(ctx, version, "")
 	if err != nil {

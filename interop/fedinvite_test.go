@@ -22,9 +22,9 @@ const executableEnv = "FEDINVITE_COMMAND"
 // serve` may take to print what became of an invite.
 const inviteTimeout = 30 * time.Second
 
-// fedinvite is a running `fedinvite serve` and what it takes to send invites in
+// commandServer is a running `fedinvite serve` and what it takes to send invites in
 // its name.
-type fedinvite struct {
+type commandServer struct {
 	*process
 	name       string // server name, which is also its address
 	executable string
@@ -63,9 +63,9 @@ func buildFedinvite(ctx context.Context, t *testing.T, dir string) (executable s
 
 // startFedinvite runs `fedinvite serve` under a fresh name with a fresh key,
 // refusing the invites of the blocked servers and users.
-func startFedinvite(ctx context.Context, t *testing.T, executable, dir string, ca *authority, blocked ...string) *fedinvite {
+func startFedinvite(ctx context.Context, t *testing.T, executable, dir string, ca *authority, blocked ...string) *commandServer {
 	t.Helper()
-	f := &fedinvite{
+	f := &commandServer{
 		name:       freeAddress(t),
 		executable: executable,
 		keyFile:    filepath.Join(dir, "fedinvite.signing.key"),
@@ -83,7 +83,8 @@ func startFedinvite(ctx context.Context, t *testing.T, executable, dir string, c
 	certFile, tlsKeyFile := ca.issue(t, "fedinvite")
 	args := []string{
 		"serve", "-server-name", f.name, "-listen", f.name, "-key", f.keyFile,
-		"-tls-cert", certFile, "-tls-key", tlsKeyFile, "-ca", ca.certFile, "-store", f.store,
+		"-tls-cert", certFile, "-tls-key", tlsKeyFile, "-ca", ca.certFile, "-allow", "loopback",
+		"-store", f.store,
 	}
 	for _, name := range blocked {
 		args = append(args, "-block", name)
@@ -124,7 +125,7 @@ func (o *outcomes) Write(text []byte) (int, error) {
 
 // awaitOutcome waits for the line about what has just happened to the one invite into
 // a room. Invites come one at a time, so any other line is a fault.
-func (f *fedinvite) awaitOutcome(t *testing.T, roomID string) outcome {
+func (f *commandServer) awaitOutcome(t *testing.T, roomID string) outcome {
 	t.Helper()
 	select {
 	case o := <-f.outcomes.received:
@@ -153,10 +154,10 @@ func (o outcome) clientState() ([]strippedEvent, error) {
 }
 
 // inviter is the user of ours who invites.
-func (f *fedinvite) inviter() string { return "@inviter:" + f.name }
+func (f *commandServer) inviter() string { return "@inviter:" + f.name }
 
 // invite runs `fedinvite invite` in the server's name, and returns the finished event.
-func (f *fedinvite) invite(ctx context.Context, version, name, invitee string) (finished []byte, err error) {
+func (f *commandServer) invite(ctx context.Context, version, name, invitee string) (finished []byte, err error) {
 	finished, _, err = f.act(ctx, "invite",
 		"-room-version", version, "-sender", f.inviter(), "-to", invitee, "-room-name", name)
 	return finished, err
@@ -164,22 +165,22 @@ func (f *fedinvite) invite(ctx context.Context, version, name, invitee string) (
 
 // decline runs `fedinvite decline`, and returns the leave and what the command tells
 // about it on standard error.
-func (f *fedinvite) decline(ctx context.Context, roomID, userID string) (leave []byte, told string, err error) {
+func (f *commandServer) decline(ctx context.Context, roomID, userID string) (leave []byte, told string, err error) {
 	return f.act(ctx, "decline", "-room", roomID, "-user", userID, "-reason", "No time.")
 }
 
 // rescind runs `fedinvite rescind`, and returns the leave.
-func (f *fedinvite) rescind(ctx context.Context, roomID, invitee string) (leave []byte, err error) {
+func (f *commandServer) rescind(ctx context.Context, roomID, invitee string) (leave []byte, err error) {
 	leave, _, err = f.act(ctx, "rescind", "-room", roomID, "-sender", f.inviter(), "-to", invitee)
 	return leave, err
 }
 
 // act runs a command in the server's name; its failure is a [*commandError].
-func (f *fedinvite) act(ctx context.Context, name string, args ...string) (output []byte, stderr string, err error) {
+func (f *commandServer) act(ctx context.Context, name string, args ...string) (output []byte, stderr string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, f.executable, append([]string{name,
-		"-server-name", f.name, "-key", f.keyFile, "-ca", f.ca.certFile, "-store", f.store}, args...)...)
+		"-server-name", f.name, "-key", f.keyFile, "-ca", f.ca.certFile, "-allow", "loopback", "-store", f.store}, args...)...)
 	var told strings.Builder
 	cmd.Stderr = &told
 	output, err = cmd.Output()
@@ -209,7 +210,7 @@ func (e *commandError) orderly() bool {
 
 // drain stops `fedinvite serve` and checks that it ended in good order and left
 // no line behind.
-func (f *fedinvite) drain(t *testing.T) {
+func (f *commandServer) drain(t *testing.T) {
 	t.Helper()
 	f.stop()
 	if !f.cmd.ProcessState.Success() {

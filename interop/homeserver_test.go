@@ -17,28 +17,59 @@ import (
 // readyTimeout bounds how long a server may take to answer its first request.
 const readyTimeout = 2 * time.Minute
 
-// homeserver is a running Synapse.
+// homeserver is a Synapse.
 type homeserver struct {
-	*process
+	*process // while it runs
 	venv     venv
-	name     string // server name, which is also its address
-	client   client // the client-server API, nobody logged in
-	secret   string // shared secret for registrations
-	database string // SQLite file
+	dir      string   // for all that it keeps
+	name     string   // server name
+	address  string   // where it listens
+	certs    []string // names on its certificate, beside those of the loopback interface
+	client   client   // the client-server API, nobody logged in
+	secret   string   // shared secret for registrations
+	database string   // SQLite file
+	keyLine  string   // its signing key, as Synapse writes it
+	oldKeys  map[string]any
 }
 
 // startSynapse runs Synapse on the loopback interface with everything it keeps
-// in dir, and waits until it answers.
+// in dir, and waits until it answers. Its name is its address.
 func startSynapse(ctx context.Context, t *testing.T, v venv, dir string, ca *authority) *homeserver {
 	t.Helper()
-	h := &homeserver{
+	h := newSynapse(t, v, dir, ca)
+	h.name = h.address
+	h.run(ctx, t, ca)
+	return h
+}
+
+// newSynapse prepares a Synapse that has no name yet.
+func newSynapse(t *testing.T, v venv, dir string, ca *authority) *homeserver {
+	t.Helper()
+	address := freeAddress(t)
+	return &homeserver{
 		venv:     v,
-		name:     freeAddress(t),
+		dir:      dir,
+		address:  address,
+		client:   client{base: "https://" + address, http: ca.client},
 		secret:   rand.Text(),
 		database: filepath.Join(dir, "homeserver.db"),
+		keyLine:  newKeyLine("a_synapse"),
+		oldKeys:  map[string]any{},
 	}
-	h.client = client{base: "https://" + h.name, http: ca.client}
+}
 
+// newKeyLine makes a signing key.
+func newKeyLine(version string) string {
+	seed := make([]byte, 32)
+	_, _ = rand.Read(seed) // never fails
+	return "ed25519 " + version + " " + base64.RawStdEncoding.EncodeToString(seed)
+}
+
+// run starts Synapse and waits until it answers. It may be called again once the server
+// has been stopped.
+func (h *homeserver) run(ctx context.Context, t *testing.T, ca *authority) {
+	t.Helper()
+	dir := h.dir
 	// A JSON document is a YAML document, so that no YAML has to be written.
 	config, err := json.MarshalIndent(h.config(t, dir, ca), "", "  ")
 	if err != nil {
@@ -48,21 +79,20 @@ func startSynapse(ctx context.Context, t *testing.T, v venv, dir string, ca *aut
 	if err := os.WriteFile(configFile, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd, cancel := command(ctx, v.python(), "-m", "synapse.app.homeserver", "--config-path", configFile)
+	cmd, cancel := command(ctx, h.venv.python(), "-m", "synapse.app.homeserver", "--config-path", configFile)
 	cmd.Dir = dir
 	h.process = start(t, dir, "synapse", cmd, cancel)
 	h.awaitReady(ctx, t, readyTimeout, func(ctx context.Context) error {
 		return h.client.get(ctx, "/_matrix/client/versions", nil)
 	})
-	return h
 }
 
 // config is Synapse's configuration: one TLS listener for everything, no
 // notary, no limits on rates, and federation with loopback addresses.
 func (h *homeserver) config(t *testing.T, dir string, ca *authority) map[string]any {
 	t.Helper()
-	certFile, tlsKeyFile := ca.issue(t, "synapse")
-	host, port, err := net.SplitHostPort(h.name)
+	certFile, tlsKeyFile := ca.issue(t, "synapse", h.certs...)
+	host, port, err := net.SplitHostPort(h.address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +100,8 @@ func (h *homeserver) config(t *testing.T, dir string, ca *authority) map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed := make([]byte, 32)
-	_, _ = rand.Read(seed) // never fails
 	signingKeyFile := filepath.Join(dir, "synapse.signing.key")
-	signingKey := "ed25519 a_synapse " + base64.RawStdEncoding.EncodeToString(seed) + "\n"
-	if err := os.WriteFile(signingKeyFile, []byte(signingKey), 0o600); err != nil {
+	if err := os.WriteFile(signingKeyFile, []byte(h.keyLine+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 
@@ -82,11 +109,12 @@ func (h *homeserver) config(t *testing.T, dir string, ca *authority) map[string]
 	plenty := object{"per_second": 1000, "burst_count": 1000}
 	return object{
 		"server_name":                 h.name,
-		"public_baseurl":              "https://" + h.name + "/",
+		"public_baseurl":              "https://" + h.address + "/",
 		"serve_server_wellknown":      false,
 		"report_stats":                false,
 		"presence":                    object{"enabled": false},
 		"signing_key_path":            signingKeyFile,
+		"old_signing_keys":            h.oldKeys,
 		"media_store_path":            filepath.Join(dir, "media"),
 		"database":                    object{"name": "sqlite3", "args": object{"database": h.database}},
 		"macaroon_secret_key":         rand.Text(),

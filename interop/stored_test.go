@@ -30,7 +30,7 @@ type event struct {
 }
 
 // storedInvite fetches an invite, which both servers must have signed.
-func (h *homeserver) storedInvite(ctx context.Context, f *fedinvite, roomID, userID string) (storedMember, error) {
+func (h *homeserver) storedInvite(ctx context.Context, f *commandServer, roomID, userID string) (storedMember, error) {
 	return h.storedMember(ctx, f.ca, roomID, userID, "invite", h.name, f.name)
 }
 

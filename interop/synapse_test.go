@@ -118,7 +118,7 @@ func (r *row) check(t *testing.T, column int, test func(*testing.T)) {
 }
 
 // testReceived is column (a): Synapse's user invites a user of ours.
-func testReceived(ctx context.Context, t *testing.T, synapse *homeserver, ours *fedinvite, alice client, version string) {
+func testReceived(ctx context.Context, t *testing.T, synapse *homeserver, ours *commandServer, alice client, version string) {
 	name := "Received in " + version
 	invitee := "@guest:" + ours.name
 	roomID, err := alice.createRoom(ctx, version, name)
@@ -164,7 +164,7 @@ func testReceived(ctx context.Context, t *testing.T, synapse *homeserver, ours *
 }
 
 // testSent is column (b): a user of ours invites Synapse's user.
-func testSent(ctx context.Context, t *testing.T, synapse *homeserver, ours *fedinvite, bob client, version string) {
+func testSent(ctx context.Context, t *testing.T, synapse *homeserver, ours *commandServer, bob client, version string) {
 	name := "Sent in " + version
 	complaints := synapse.roomStateComplaints(ctx, t)
 	start := time.Now()
@@ -204,7 +204,7 @@ func testSent(ctx context.Context, t *testing.T, synapse *homeserver, ours *fedi
 }
 
 // testRefused is column (c): we refuse the invite of a blocked user of Synapse.
-func testRefused(ctx context.Context, t *testing.T, ours *fedinvite, mallory client, version string) {
+func testRefused(ctx context.Context, t *testing.T, ours *commandServer, mallory client, version string) {
 	roomID, err := mallory.createRoom(ctx, version, "Refused in "+version)
 	if err != nil {
 		t.Fatalf("Synapse creating the room: %v", err)
@@ -223,7 +223,7 @@ func testRefused(ctx context.Context, t *testing.T, ours *fedinvite, mallory cli
 
 // testRefusedBySynapse has a user of ours invite a user of Synapse who takes no
 // invites.
-func testRefusedBySynapse(ctx context.Context, t *testing.T, ours *fedinvite, carol client, version string) {
+func testRefusedBySynapse(ctx context.Context, t *testing.T, ours *commandServer, carol client, version string) {
 	output, err := ours.invite(ctx, version, "Refused by Synapse", carol.userID)
 	if err == nil {
 		t.Fatalf("invite went through: %s", output)
