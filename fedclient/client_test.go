@@ -23,7 +23,10 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
-var _ keyring.Fetcher = (*fedclient.Client)(nil)
+var (
+	_ keyring.Fetcher       = (*fedclient.Client)(nil)
+	_ keyring.NotaryFetcher = (*fedclient.Client)(nil)
+)
 
 func TestTargetsArriveAsSigned(t *testing.T) {
 	us := testkey.Signer(t, "a.ex", "ed25519:1")
@@ -83,7 +86,7 @@ func TestTargetsArriveAsSigned(t *testing.T) {
 }
 
 // A reply is application/json, not too much of it, and from the server that was asked.
-func TestScenario58AnswersThatAreNone(t *testing.T) {
+func TestPlumbing58AnswersThatAreNone(t *testing.T) {
 	elsewhere := false
 	other, _ := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere = true }))
 	page := func(contentType, body string) http.HandlerFunc {
@@ -113,7 +116,15 @@ func TestScenario58AnswersThatAreNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, direct := serveTLS(t, c.serve)
-			got, err := newClient(t, direct).Do(t.Context(), fedclient.Request{Method: "PUT", Destination: server, Path: []string{"x"}})
+			attempts := 0
+			client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
+				attempts++
+				return direct.RoundTrip(r)
+			}), retrying)
+			got, err := client.Do(t.Context(), fedclient.Request{Method: "PUT", Destination: server, Path: []string{"x"}})
+			if attempts != 1 {
+				t.Errorf("%d attempts", attempts)
+			}
 			var remote *fedclient.RemoteError
 			if got != nil || err == nil || c.want != nil && !errors.Is(err, c.want) || c.want == nil && !errors.As(err, &remote) {
 				t.Errorf("got %.20q, %v", got, err)
@@ -160,19 +171,70 @@ func TestFetchServerKeys(t *testing.T) {
 	}
 }
 
+func TestQueryServerKeys(t *testing.T) {
+	const body = `{"server_keys":{"b.ex":{"ed25519:1":{"minimum_valid_until_ts":1}}}}`
+	size := 4 << 20
+	server, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got, err := io.ReadAll(r.Body)
+		if err != nil || string(got) != body || r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s, %v, %v", got, r.Header, err)
+		}
+		if r.Method != "POST" || r.RequestURI != "/_matrix/key/v2/query" || r.Header.Get("Authorization") != "" {
+			t.Errorf("%s %s: %v", r.Method, r.RequestURI, r.Header)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, strings.Repeat(" ", size))
+	}))
+	client := newClient(t, direct)
+	if got, err := client.QueryServerKeys(t.Context(), server, []byte(body)); err != nil || len(got) != size {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	size++
+	if _, err := client.QueryServerKeys(t.Context(), server, []byte(body)); !errors.Is(err, fedinvite.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTimeouts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
+		hangs := tripper(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		}))
-		for want, f := range map[time.Duration]func() error{
-			time.Minute: func() error {
-				_, err := client.Do(t.Context(), fedclient.Request{Method: "GET", Destination: "b.ex"})
+		})
+		client := newClient(t, hangs, retrying, alwaysAsking)
+		other := newClient(t, hangs, retrying, alwaysAsking, func(c *fedclient.Config) {
+			c.Timeout, c.KeyTimeout = 2*time.Minute, 20*time.Second
+		})
+		do := func(client *fedclient.Client, timeout time.Duration) func() error {
+			return func() error {
+				_, err := client.Do(t.Context(), fedclient.Request{Method: "GET", Destination: "b.ex", Timeout: timeout})
 				return err
-			},
-			10 * time.Second: func() error {
+			}
+		}
+		fetch := func(client *fedclient.Client) func() error {
+			return func() error {
 				_, err := client.FetchServerKeys(t.Context(), "b.ex")
+				return err
+			}
+		}
+		query := func(client *fedclient.Client) func() error {
+			return func() error {
+				_, err := client.QueryServerKeys(t.Context(), "b.ex", []byte(`{"server_keys":{}}`))
+				return err
+			}
+		}
+		for want, f := range map[time.Duration]func() error{
+			time.Minute:       do(client, 0),
+			2 * time.Minute:   do(other, 0),
+			5 * time.Second:   do(client, 5*time.Second), // less and more than Config.Timeout
+			100 * time.Second: do(client, 100*time.Second),
+			10 * time.Second:  fetch(client),
+			20 * time.Second:  fetch(other),
+			30 * time.Second:  query(client),
+			time.Minute + 1: func() error {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute+1) // the caller's is shorter
+				defer cancel()
+				_, err := other.Do(ctx, fedclient.Request{Method: "GET", Destination: "b.ex"})
 				return err
 			},
 		} {
@@ -196,6 +258,7 @@ func TestRequestsThatAreNotMade(t *testing.T) {
 		"a method that is none":                {Method: "G T", Destination: "b.ex"},
 		"a body that is no object":             {Method: "PUT", Destination: "b.ex", Body: []byte("[]"), Signer: us},
 		"a GET with a body":                    {Method: "GET", Destination: "b.ex", Body: []byte("{}"), Signer: us},
+		"a negative time-out":                  {Method: "GET", Destination: "b.ex", Timeout: -1},
 	} {
 		if _, err := client.Do(t.Context(), r); err == nil || errors.Is(err, fedclient.ErrUnreachable) {
 			t.Errorf("%s: got %v", name, err)

@@ -59,9 +59,10 @@ type Declined struct {
 // one user harm nobody. If no other takes one, the result is the first leave that was
 // sent, not one of our own making, so that it has the same ID if it comes back to us.
 //
-// [Config.Timeout] bounds what is spent on one server, ctx all of it. Our own server, that
-// of Signer, is not asked. The endpoints are v1 make_leave and v2 send_leave, and v1
-// send_leave of servers that do not know that.
+// [Config.Timeout] bounds what is spent on one server, ctx all of it. Only the last server
+// is asked for a template more than once. Servers that are left alone are asked too,
+// because a user waits for it; our own, that of Signer, is not. The endpoints are v1
+// make_leave and v2 send_leave, and v1 send_leave of servers that do not know that.
 //
 // There is an error, and no Declined, only if the request cannot be: one that wraps
 // [fedinvite.ErrNotInvite], [fedinvite.ErrNotLocal] if Signer is not of the invited

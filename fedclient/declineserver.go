@@ -66,11 +66,13 @@ func (d *decliner) ask(ctx context.Context, server fedinvite.ServerName) (*fedin
 // makeLeave gets a template and makes our leave of it.
 func (d *decliner) makeLeave(ctx context.Context, server fedinvite.ServerName) (*fedinvite.Event, error) {
 	answer, err := d.client.Do(ctx, Request{
-		Method:      http.MethodGet,
-		Destination: server,
-		Path:        []string{"_matrix", "federation", "v1", "make_leave", d.departure.RoomID, d.departure.UserID},
-		Signer:      d.signer,
-		MaxReply:    maxTemplate,
+		Method:        http.MethodGet,
+		Destination:   server,
+		Path:          []string{"_matrix", "federation", "v1", "make_leave", d.departure.RoomID, d.departure.UserID},
+		Signer:        d.signer,
+		MaxReply:      maxTemplate,
+		IgnoreBackoff: true,
+		once:          server != d.servers[len(d.servers)-1], // another is better
 	})
 	if err != nil {
 		return nil, err
@@ -108,12 +110,13 @@ func (d *decliner) sendLeave(ctx context.Context, server fedinvite.ServerName, e
 // putLeave asks one version of the endpoint.
 func (d *decliner) putLeave(ctx context.Context, server fedinvite.ServerName, event *fedinvite.Event, version string, t *track) ([]byte, error) {
 	return d.client.doTracked(ctx, Request{
-		Method:      http.MethodPut,
-		Destination: server,
-		Path:        []string{"_matrix", "federation", version, "send_leave", event.RoomID(), event.ID()},
-		Body:        event.AppendJSON(nil),
-		Signer:      d.signer,
-		MaxReply:    maxLeaveReply,
+		Method:        http.MethodPut,
+		Destination:   server,
+		Path:          []string{"_matrix", "federation", version, "send_leave", event.RoomID(), event.ID()},
+		Body:          event.AppendJSON(nil),
+		Signer:        d.signer,
+		MaxReply:      maxLeaveReply,
+		IgnoreBackoff: true,
 	}, t)
 }
 

@@ -1,8 +1,9 @@
 // Package fedclient makes requests to other Matrix servers, as one of our own
 // (server-server API).
 //
-// A [Client] signs requests, keeps replies to a size, follows no redirect and turns
-// refusals into a [RemoteError]. It is a keyring.Fetcher too. An [Inviter] makes invites
+// A [Client] signs requests, repeats those that fail, keeps replies to a size, follows no
+// redirect and turns refusals into a [RemoteError]. It is a keyring.Fetcher and
+// NotaryFetcher too. An [Inviter] makes invites
 // out of what a [Room] says of the room: the author of a homeserver implements that one
 // method, and the usual set-up is
 //
@@ -38,6 +39,32 @@
 // out where that is. The default, [Direct], does no server discovery: it dials host
 // and port of the name, or port 8448. A RoundTripper that does must leave method,
 // path, query and Authorization as they are, because they are signed.
+//
+// # Repeated requests
+//
+// A request is made again, three times at most, if it was not answered, or with 429 or
+// 5xx. The pauses are 0.5, 1 and 2 seconds, each times 0.8 to 1.4 at random, or as long as
+// the server asks for, if that is longer. What is left of the time, by the context and
+// [Config.Timeout], decides too: a pause that would outlast it is not begun, and the error
+// is returned at once. So is what cannot have changed in a few seconds: a certificate that
+// is not valid, no server of that name, an address that must not be connected to.
+// Nothing is repeated once there is an answer other than these, even if it is then cut off.
+//
+// GET, HEAD and PUT are repeated: in this API they name what they get or put, so that twice
+// is as good as once. Other methods are only if the server has not seen the request or
+// answered 429. A repeated request has the signature of the first. Whoever wants to see
+// each attempt gives the context a [net/http/httptrace.ClientTrace], or the Config a
+// RoundTripper.
+//
+// # Servers that do not answer
+//
+// A server that has not answered, or with 429 or 5xx, is left alone for a while, which
+// grows: see [MemoryBackoff]. Until then [Client.Do] and [Client.SendTransaction] return a
+// [*BackoffError] without asking it. What a user waits for is asked all the same, and
+// changes what is known of the server: invites, [Client.Decline],
+// [Client.ExchangeThirdPartyInvite] and policy servers; so are keys, for which a key ring
+// has pauses of its own. [Client.Heard] says that the server is up. [Config.Backoff] takes
+// the place of all this.
 //
 // # What goes wrong
 //

@@ -25,7 +25,8 @@ const (
 
 var (
 	// ErrUnreachable: there was no answer, or it broke off: no connection, no valid
-	// certificate, out of time, before the server was asked or after.
+	// certificate, out of time, before the server was asked or after. In a
+	// [*BackoffError], the server was not asked, because that is how it was before.
 	ErrUnreachable = errors.New("server cannot be reached")
 	// ErrReply: the server answered with success, but what it sent cannot be used.
 	ErrReply = errors.New("unusable reply")
@@ -115,7 +116,8 @@ func isHookError(err error) bool {
 
 // Retryable reports whether the request that gave err may succeed later: the server
 // was not reached, is overloaded or broken, or keys to check its reply were not to
-// be had. A [RemoteError] may say when. If err has a [*PolicyError] in it, that was a
+// be had. A [RemoteError] or a [BackoffError] may say when. The Client has repeated it
+// already where that was right. If err has a [*PolicyError] in it, that was a
 // policy server, and [Inviter.Invite] is what to call again; else an [InviteError] holds
 // what to send again, if it holds an event, and if not, Invite is to be called again. What
 // a hook or a Signer returned is never retryable: its author knows.

@@ -17,7 +17,7 @@ import (
 // /_matrix/federation/v1/exchange_third_party_invite/{roomId}). It is for rooms that our
 // server is not in; the identity server said what e is, see [thirdparty.ParseBind]. If
 // the other server agrees, it sends the invite to us as any other, perhaps before it
-// answers.
+// answers. It is asked also if it is left alone, because a user waits for it.
 //
 // Errors are those of [Client.Do]; [ErrReply] also for an answer that is no object. What
 // cannot be sent wraps [fedinvite.ErrNotLocal] if e.Invitee is not of the server of s,
@@ -29,11 +29,12 @@ func (c *Client) ExchangeThirdPartyInvite(ctx context.Context, e thirdparty.Exch
 		return fmt.Errorf("fedclient: third-party invite not exchanged: %w", err)
 	}
 	answer, err := c.Do(ctx, Request{
-		Method:      http.MethodPut,
-		Destination: inviter,
-		Path:        []string{"_matrix", "federation", "v1", "exchange_third_party_invite", e.RoomID},
-		Body:        body,
-		Signer:      s,
+		Method:        http.MethodPut,
+		Destination:   inviter,
+		Path:          []string{"_matrix", "federation", "v1", "exchange_third_party_invite", e.RoomID},
+		Body:          body,
+		Signer:        s,
+		IgnoreBackoff: true,
 	})
 	if err != nil {
 		return err

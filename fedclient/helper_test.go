@@ -41,9 +41,10 @@ func serveTLS(t *testing.T, h http.Handler) (fedinvite.ServerName, *fedclient.Di
 	return fedinvite.ServerName(strings.TrimPrefix(s.URL, "https://")), direct
 }
 
+// newClient returns a Client that repeats nothing: pauses are real time.
 func newClient(t testing.TB, transport http.RoundTripper, change ...func(*fedclient.Config)) *fedclient.Client {
 	t.Helper()
-	c := fedclient.Config{UserAgent: "fedinvite-test/1", Transport: transport}
+	c := fedclient.Config{UserAgent: "fedinvite-test/1", Transport: transport, Retries: -1}
 	for _, f := range change {
 		f(&c)
 	}
@@ -53,6 +54,12 @@ func newClient(t testing.TB, transport http.RoundTripper, change ...func(*fedcli
 	}
 	return client
 }
+
+// retrying sets the default number of retries.
+func retrying(c *fedclient.Config) { c.Retries = 0 }
+
+// alwaysAsking leaves no server alone.
+func alwaysAsking(c *fedclient.Config) { c.Backoff = fedclient.NoBackoff{} }
 
 // An answer is what a peer says to an invite.
 type answer func(p *peer, w http.ResponseWriter, event json.RawMessage)

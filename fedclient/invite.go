@@ -42,8 +42,8 @@ type InviteReply struct {
 // It asks the v2 endpoint. If the server does not know that one, it asks the v1
 // endpoint for room versions "1" and "2", and else returns an [ErrOldServer], because that
 // endpoint does not say the room version.
-// [Config.Timeout] bounds all of it. The invite may be sent again: it is the same
-// event.
+// [Config.Timeout] bounds all of it, and it goes also to a server that is left alone,
+// because a user waits for it. The invite may be sent again: it is the same event.
 //
 // Errors are a [*RemoteError] if the server refuses, or wrap [ErrOldServer],
 // [ErrUnreachable], or [ErrReply] with what MergeReply says; those of an invite
@@ -63,18 +63,19 @@ func (c *Client) sendInvite(ctx context.Context, r InviteRequest) (reply InviteR
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	t := new(track)
+	v2 := t
 	answer, err := c.putInvite(ctx, r, invitee, false, t)
 	if refused := t.refusal(err); refused != nil {
 		switch v1Fits := hasV1(r.Event.Rules().Version); {
 		case v1Fits && c.fallBack(refused):
-			t, reply.V1 = new(track), true // what refused has not seen it
+			t, reply.V1 = new(track), true
 			answer, err = c.putInvite(ctx, r, invitee, true, t)
 		case !v1Fits && refused.unknownEndpoint():
 			err = fmt.Errorf("%w %s: %w", ErrOldServer, r.Event.Rules().Version, err)
 		}
 	}
 	if err != nil {
-		return InviteReply{}, t.maybeSeen(), err
+		return InviteReply{}, v2.maybeSeen() || t.maybeSeen(), err
 	}
 	if reply.Event, err = readInviteReply(ctx, answer, r, invitee, reply.V1); err != nil {
 		return InviteReply{}, true, fmt.Errorf("%w of %s: %w", ErrReply, invitee, err)
@@ -148,10 +149,11 @@ func (c *Client) putInvite(ctx context.Context, r InviteRequest, invitee fedinvi
 		endpoint = "v1"
 	}
 	req := Request{
-		Method:      http.MethodPut,
-		Destination: invitee,
-		Path:        []string{"_matrix", "federation", endpoint, "invite", r.Event.RoomID(), r.Event.ID()},
-		Signer:      r.Signer,
+		Method:        http.MethodPut,
+		Destination:   invitee,
+		Path:          []string{"_matrix", "federation", endpoint, "invite", r.Event.RoomID(), r.Event.ID()},
+		Signer:        r.Signer,
+		IgnoreBackoff: true,
 	}
 	if req.pieces = r.body; v1 || r.body == nil {
 		req.pieces = nil

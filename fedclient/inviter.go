@@ -106,7 +106,8 @@ type InviteError struct {
 	// may still be read by whoever carries it.
 	RoomState []json.RawMessage
 	// MaybeSeen: the invited server may have accepted the invite and show it to its user:
-	// the request was on its way when something failed, or the answer was no refusal. Either
+	// the request was on its way when something failed, or the answer was no refusal, be it
+	// that the request was repeated and then refused. Either
 	// send the same event again, see [Inviter.Resend]; or store it, if the user's membership
 	// has not changed since, and take it back. If a leave of the user has come meanwhile
 	// there is nothing to do. The context of the failed try may have ended: use another. If

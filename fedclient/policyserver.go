@@ -77,11 +77,12 @@ func (c *composition) askPolicyServer(ctx context.Context) error {
 		return nil
 	}
 	answer, err := c.config.Client.Do(ctx, Request{
-		Method:      http.MethodPost,
-		Destination: c.policy.name,
-		Path:        []string{"_matrix", "policy", "v1", "sign"},
-		Body:        c.text,
-		Signer:      c.signer,
+		Method:        http.MethodPost,
+		Destination:   c.policy.name,
+		Path:          []string{"_matrix", "policy", "v1", "sign"},
+		Body:          c.text,
+		Signer:        c.signer,
+		IgnoreBackoff: true, // a user waits for it
 	})
 	switch {
 	case isHookError(err):

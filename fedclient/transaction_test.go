@@ -24,6 +24,7 @@ import (
 type listener struct {
 	name   fedinvite.ServerName
 	client *fedclient.Client
+	direct *fedclient.Direct // which trusts it
 	answer http.HandlerFunc
 	method string
 	target string
@@ -50,7 +51,7 @@ func newListener(t *testing.T, us fedinvite.Signer, answer http.HandlerFunc) *li
 		}
 		l.answer(w, r)
 	}))
-	l.name, l.client = name, newClient(t, direct)
+	l.name, l.client, l.direct = name, newClient(t, direct), direct
 	return l
 }
 
