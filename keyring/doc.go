@@ -12,20 +12,71 @@
 // A document counts if it names the server that was asked and at least one key that
 // it lists has signed it. Of verify_keys, only those that signed it are used; of
 // old_verify_keys all, for events from before their expiry. A key is valid until the
-// document's valid_until_ts, and for seven days at most. Keys are added and replaced,
-// never deleted, so that old events can still be checked when a server is gone.
+// document's valid_until_ts, and for seven days after the fetch at most. Keys are added
+// and replaced, never deleted, so that old events can still be checked when a server is
+// gone; only if there are more than 64 of one server, those go that were fetched before
+// the others.
 //
 // The Ring returns keys, also ones that are valid no longer; whoever verifies
 // judges: requests need a key that is valid now, events one that was valid at their
 // time, events of the first four room versions neither.
 //
+// # When a server is asked
+//
+// A look-up asks for the server's keys if the key is not known, or not valid at the time
+// that the caller names; it waits for the answer. A key that is past half of its time is
+// returned at once and renewed in the background. There is one fetch for a server at
+// a time, whoever waits for it, and it goes on when they stop waiting.
+//
+// A fetch asks, in this order, until it has what it was begun for:
+//
+//  1. the [Store], if there is one: another process may have been here before, or this
+//     one, before it was restarted;
+//  2. the server itself;
+//  3. the notaries, if there are any, for what the server could not tell: everything if
+//     it did not answer, and of one that did a key of an event older than an hour that it
+//     lists no longer.
+//
+// With Config.NotariesFirst, 3 comes before 2. What was told is then saved in the Store.
+// [Ring.Prefetch] does all this for many servers at once.
+//
 // # What it costs
 //
-// Anybody can make a server look up the keys of a made-up origin. So there is one
-// fetch for a server at a time, whoever waits for it, and a number of them in all;
-// a server that answered is asked again after a minute at the earliest, one that did
-// not after 30 seconds, then a minute, doubling up to an hour. The number of servers
-// remembered is bounded, and so is the size of their documents.
+// Anybody can make a server look up the keys of a made-up origin. So a server that
+// answered is asked again after a minute at the earliest, by all processes that share a
+// Store; one that did not after 30 seconds, then a minute, doubling up to an hour, during
+// which the Store is asked once a minute. The number of fetches at a time is bounded, and
+// so is the number of those who wait for a turn; a quarter of both is kept for servers
+// of which keys are known, so that made-up ones that take their time cannot keep us from
+// renewing the keys of real ones. The number of servers remembered is bounded, those with
+// keys apart from those that failed, and so is the size of their documents.
+//
+// A key that is in memory costs a fifth of a microsecond and no allocation, beside
+// Config.Local and Config.Refused, which are called for every look-up.
+//
+// # Stores
+//
+// A [Store] keeps the keys over a restart and shares them between processes: [Memory]
+// for tests, the module keyring/sqlstore for SQL databases. What it holds is checked when
+// it comes back: records that cannot be right are left out, and no validity is longer
+// than seven days from now. A Store that fails costs nothing but requests: Config.Report
+// is told, and servers are asked. When a look-up has fetched a key and returns, the key
+// has been saved, or Config.Report knows why not.
+//
+// # Notaries
+//
+// A [Notary] is another server that tells what it knows of servers' keys ("Querying Keys
+// Through Another Server"), useful when those are slow or gone. It is trusted: what it
+// returns is a server's own document, but whether that is the document of that server,
+// and not of somebody else who calls himself so, only the notary's signature says. So its
+// own keys are part of the Config, and a document without a signature by one of them is
+// not used. It must also pass the checks of a document that comes directly.
+//
+// A notary's copy may be old. A key in it is valid until its valid_until_ts, and for
+// seven days after the answer at most. It neither replaces the bytes of a key that came
+// from the server itself nor takes its expiry back; that a key is old, told by a notary
+// only, does not keep the Ring from asking the server. Where a copy has run out it serves
+// old events, and the server itself is asked for more.
 //
 // # Which error means what
 //

@@ -1,8 +1,11 @@
 package keyring
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,20 +25,37 @@ const (
 // (server-server API, "Publishing Keys", valid_until_ts).
 const maxValidity = 7 * 24 * time.Hour
 
-type keySet map[fedinvite.KeyID]fedinvite.VerifyKey
-
-// readDocument returns the usable keys of the document that server itself returned
-// at the time fetched. Any fault of the document is an ErrUnknownKey: the server
-// was asked and has no keys that could be used.
-func readDocument(raw []byte, server fedinvite.ServerName, fetched time.Time) (keySet, error) {
-	keys, err := checkDocument(raw, server, fetched)
+// readDocument returns the usable keys of a document of server's, which was had at the
+// time fetched: one at least, sorted by ID. Any fault of the document is an
+// ErrUnknownKey: the server was asked and has no keys that could be used.
+func readDocument(raw []byte, server fedinvite.ServerName, fetched time.Time) ([]Record, error) {
+	d, err := parseDocument(raw, server, fetched)
 	if err != nil {
-		return nil, fmt.Errorf("%w: key document of %q: %w", fedinvite.ErrUnknownKey, server, err)
+		return nil, badDocument(server, err)
 	}
-	return keys, nil
+	records, _, err := d.judge()
+	if err != nil {
+		return nil, badDocument(server, err)
+	}
+	return records, nil
 }
 
-func checkDocument(raw []byte, server fedinvite.ServerName, fetched time.Time) (keySet, error) {
+func badDocument(server fedinvite.ServerName, err error) error {
+	return fmt.Errorf("%w: key document of %q: %w", fedinvite.ErrUnknownKey, server, err)
+}
+
+// A keyDocument is a key document of the right form and server, whose keys are not yet
+// judged.
+type keyDocument struct {
+	server       fedinvite.ServerName
+	fetched      time.Time
+	validUntil   time.Time                  // as it says
+	current, old map[string]json.RawMessage // verify_keys, old_verify_keys
+	message      []byte                     // what is signed
+	signatures   map[string]json.RawMessage // by server
+}
+
+func parseDocument(raw []byte, server fedinvite.ServerName, fetched time.Time) (*keyDocument, error) {
 	if len(raw) > maxDocument {
 		return nil, fedinvite.ErrTooLarge
 	}
@@ -52,79 +72,144 @@ func checkDocument(raw []byte, server fedinvite.ServerName, fetched time.Time) (
 	if name, ok := str(document["server_name"]); !ok || name != string(server) {
 		return nil, fmt.Errorf("%w: it is for another server", fedinvite.ErrMismatch)
 	}
-	validUntil, ok := timestamp(document["valid_until_ts"], fetched)
-	if !ok {
+	// Records count in milliseconds.
+	d := &keyDocument{server: server, fetched: time.UnixMilli(fetched.UnixMilli()).UTC()}
+	if d.validUntil, ok = timestamp(document["valid_until_ts"]); !ok {
 		return nil, fmt.Errorf("%w: valid_until_ts", fedinvite.ErrBadJSON)
 	}
-	current, ok := object(document["verify_keys"])
-	if !ok {
+	if d.current, ok = object(document["verify_keys"]); !ok {
 		return nil, fmt.Errorf("%w: verify_keys", fedinvite.ErrBadJSON)
 	}
-	old, ok := object(document["old_verify_keys"])
-	if !ok && document["old_verify_keys"] != nil {
+	if d.old, ok = object(document["old_verify_keys"]); !ok && document["old_verify_keys"] != nil {
 		return nil, fmt.Errorf("%w: old_verify_keys", fedinvite.ErrBadJSON)
 	}
-	if len(current) > maxVerifyKeys || len(current)+len(old) > maxKeys {
+	if len(d.current) > maxVerifyKeys || len(d.current)+len(d.old) > maxKeys {
 		return nil, fmt.Errorf("%w: too many keys", fedinvite.ErrTooLarge)
 	}
-
-	keys, err := signingKeys(text, server, current, validUntil)
+	message, signatures, err := fedinvite.SignedJSON(text)
 	if err != nil {
 		return nil, err
 	}
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%w: no key that it lists has signed it", fedinvite.ErrSignature)
-	}
-	for name, entry := range old {
-		members, _ := object(entry)
-		expired, ok := timestamp(members["expired_ts"], fetched)
-		if id, key, usable := readKey(name, entry); ok && usable {
-			key.ExpiredAt = expired
-			keys[id] = key // also over a current key: an expiry outweighs a listing
-		}
-	}
-	return keys, nil
+	d.message = message
+	d.signatures, _ = object(signatures)
+	return d, nil
 }
 
-// signingKeys returns the keys of verify_keys that signed the document. Each is
-// judged by its own signature, so that no other key's can spoil or replace it.
-func signingKeys(text []byte, server fedinvite.ServerName, current map[string]json.RawMessage, validUntil time.Time) (keySet, error) {
-	message, all, err := fedinvite.SignedJSON(text)
+// Why an entry of verify_keys or old_verify_keys is not used.
+var (
+	errKeyID    = errors.New("no ed25519 key ID of at most 128 bytes")
+	errNoKey    = errors.New("no key in base64")
+	errUnsigned = fmt.Errorf("%w: the key has not signed the document", fedinvite.ErrSignature)
+	errExpiry   = errors.New("no expired_ts")
+	errOldToo   = errors.New("listed in old_verify_keys too, and used as that")
+)
+
+// judge returns the keys of d that may be used, and the entries that may not, each
+// sorted by ID. That no current key may be used is an error, and the old ones do not
+// count then either.
+func (d *keyDocument) judge() (records []Record, ignored []IgnoredKey, err error) {
+	usable := make(map[fedinvite.KeyID]Record, len(d.current)+len(d.old))
+	ignore := func(id fedinvite.KeyID, err error) {
+		ignored = append(ignored, IgnoredKey{KeyID: id, Err: err})
+	}
+	signatures, _ := object(d.signatures[string(d.server)])
+	for name, entry := range d.current {
+		id := fedinvite.KeyID(name)
+		key, err := d.currentKey(id, entry, signatures[name])
+		if err != nil {
+			ignore(id, err)
+			continue
+		}
+		usable[id] = key
+	}
+	signed := len(usable) > 0
+	for name, entry := range d.old {
+		id := fedinvite.KeyID(name)
+		key, err := d.oldKey(id, entry)
+		if err != nil {
+			ignore(id, err)
+			continue
+		}
+		// An expiry outweighs a listing.
+		if _, both := usable[id]; both {
+			ignore(id, errOldToo)
+		}
+		usable[id] = key
+	}
+	slices.SortFunc(ignored, func(a, b IgnoredKey) int {
+		return cmp.Or(cmp.Compare(a.KeyID, b.KeyID), cmp.Compare(a.Err.Error(), b.Err.Error()))
+	})
+	if !signed {
+		return nil, ignored, fmt.Errorf("%w: no key that it lists has signed it", fedinvite.ErrSignature)
+	}
+	for _, key := range usable {
+		records = append(records, key)
+	}
+	slices.SortFunc(records, func(a, b Record) int { return cmp.Compare(a.KeyID, b.KeyID) })
+	return records, ignored, nil
+}
+
+// currentKey reads an entry of verify_keys. Each is judged by its own signature, so that
+// no other key's can spoil or replace it.
+func (d *keyDocument) currentKey(id fedinvite.KeyID, entry, signature json.RawMessage) (Record, error) {
+	key, err := d.key(id, entry)
 	if err != nil {
-		return nil, err
+		return Record{}, err
 	}
-	servers, _ := object(all)
-	signatures, _ := object(servers[string(server)])
-	keys := make(keySet)
-	for name, entry := range current {
-		id, key, ok := readKey(name, entry)
-		if !ok {
-			continue
-		}
-		encoded, _ := str(signatures[name])
-		signature, err := fedinvite.DecodeBase64(encoded)
-		if err != nil || key.Verify(message, signature) != nil {
-			continue
-		}
-		key.ValidUntil = validUntil
-		keys[id] = key
+	encoded, ok := str(signature)
+	if !ok {
+		return Record{}, errUnsigned
 	}
-	return keys, nil
+	s, err := fedinvite.DecodeBase64(encoded)
+	if err != nil {
+		return Record{}, fmt.Errorf("%w: %w", fedinvite.ErrSignature, err)
+	}
+	if err := (fedinvite.VerifyKey{Public: key.Public}).Verify(d.message, s); err != nil {
+		return Record{}, err
+	}
+	key.ValidUntil = d.cut(d.validUntil)
+	return key, nil
 }
 
-// readKey reads an entry of verify_keys or old_verify_keys. Entries that are of no
-// use are passed over: other algorithms, and keys that no signature fits.
-func readKey(name string, entry json.RawMessage) (fedinvite.KeyID, fedinvite.VerifyKey, bool) {
-	if !usableID(fedinvite.KeyID(name)) {
-		return "", fedinvite.VerifyKey{}, false
+// oldKey reads an entry of old_verify_keys, which need not have signed: it may be lost.
+func (d *keyDocument) oldKey(id fedinvite.KeyID, entry json.RawMessage) (Record, error) {
+	key, err := d.key(id, entry)
+	if err != nil {
+		return Record{}, err
+	}
+	members, _ := object(entry)
+	expired, ok := timestamp(members["expired_ts"])
+	if !ok {
+		return Record{}, errExpiry
+	}
+	key.ExpiredAt = d.cut(expired)
+	return key, nil
+}
+
+// key reads what both kinds of entries have. Other algorithms, and keys that no
+// signature fits, are of no use.
+func (d *keyDocument) key(id fedinvite.KeyID, entry json.RawMessage) (Record, error) {
+	if !usableID(id) {
+		return Record{}, errKeyID
 	}
 	members, _ := object(entry)
 	encoded, ok := str(members["key"])
 	if !ok {
-		return "", fedinvite.VerifyKey{}, false
+		return Record{}, errNoKey
 	}
 	public, err := fedinvite.ParsePublicKey(encoded)
-	return fedinvite.KeyID(name), fedinvite.VerifyKey{Public: public}, err == nil
+	if err != nil {
+		return Record{}, err
+	}
+	return Record{Server: d.server, KeyID: id, Public: public, Fetched: d.fetched}, nil
+}
+
+// cut returns t, or the longest validity if that is less.
+func (d *keyDocument) cut(t time.Time) time.Time {
+	if limit := d.fetched.Add(maxValidity); t.After(limit) {
+		return limit
+	}
+	return t
 }
 
 // usableID reports whether there can be such a key. Characters that key IDs should
@@ -132,27 +217,6 @@ func readKey(name string, entry json.RawMessage) (fedinvite.KeyID, fedinvite.Ver
 func usableID(id fedinvite.KeyID) bool {
 	version, ok := strings.CutPrefix(string(id), "ed25519:")
 	return ok && version != "" && len(id) <= maxKeyID
-}
-
-// merge adds the keys of a newer document to what is known of its server. A newer
-// document is right about the keys that it lists; it does not shorten a validity
-// that was promised, and keys that it lists no longer stay as they were.
-func merge(known, newer keySet) keySet {
-	merged := make(keySet, len(known)+len(newer))
-	for id, key := range known {
-		merged[id] = key
-	}
-	for id, key := range newer {
-		before, ok := known[id]
-		if ok && before.Public.Equal(key.Public) && key.ExpiredAt.IsZero() && before.ValidUntil.After(key.ValidUntil) {
-			key.ValidUntil = before.ValidUntil
-		}
-		merged[id] = key
-	}
-	if len(merged) > maxKeys {
-		return newer
-	}
-	return merged
 }
 
 func object(raw json.RawMessage) (members map[string]json.RawMessage, ok bool) {
@@ -168,16 +232,12 @@ func str(raw json.RawMessage) (s string, ok bool) {
 	return s, err == nil
 }
 
-// timestamp reads milliseconds, cut to the longest validity. Negative ones are
-// refused, for one of them is Go's zero time, which would mean no end at all.
-func timestamp(raw json.RawMessage, fetched time.Time) (time.Time, bool) {
+// timestamp reads milliseconds. Negative ones are refused, for one of them is Go's zero
+// time, which would mean no end at all.
+func timestamp(raw json.RawMessage) (time.Time, bool) {
 	ms, err := strconv.ParseInt(string(raw), 10, 64)
 	if err != nil || ms < 0 {
 		return time.Time{}, false
 	}
-	t, limit := time.UnixMilli(ms), fetched.Add(maxValidity)
-	if t.After(limit) {
-		t = limit
-	}
-	return t, true
+	return time.UnixMilli(ms).UTC(), true
 }

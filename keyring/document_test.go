@@ -14,7 +14,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 )
 
-func TestScenario32DocumentOfAnotherServer(t *testing.T) {
+func TestPlumbing32DocumentOfAnotherServer(t *testing.T) {
 	s := newScene(t)
 	victim, evil := testkey.Signer(t, "victim.ex", "ed25519:1"), testkey.Signer(t, "evil.ex", "ed25519:1")
 	s.net.publish("victim.ex", documentOf("victim.ex", start.Add(day), victim).signed(t, victim))
@@ -31,7 +31,7 @@ func TestScenario32DocumentOfAnotherServer(t *testing.T) {
 	s.current(victim)
 }
 
-func TestScenario33UnusableKeysAreIgnored(t *testing.T) {
+func TestPlumbing33UnusableKeysAreIgnored(t *testing.T) {
 	good := testkey.Signer(t, "a.ex", "ed25519:good")
 	for name, public := range map[string][]byte{
 		"5 bytes":     []byte("short"),
@@ -56,7 +56,7 @@ func TestScenario33UnusableKeysAreIgnored(t *testing.T) {
 	}
 }
 
-func TestScenario34UnsignedDocument(t *testing.T) {
+func TestPlumbing34UnsignedDocument(t *testing.T) {
 	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
 	elsewhere := testkey.Signer(t, "b.ex", "ed25519:1")
 	for name, raw := range map[string][]byte{
@@ -77,7 +77,7 @@ func TestScenario34UnsignedDocument(t *testing.T) {
 	}
 }
 
-func TestScenario35OnlyKeysThatSignedAreUsable(t *testing.T) {
+func TestPlumbing35OnlyKeysThatSignedAreUsable(t *testing.T) {
 	s := newScene(t)
 	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a))
@@ -95,14 +95,14 @@ func TestAKeyWhoseOwnSignatureIsWrongSpoilsNoOther(t *testing.T) {
 	s.unknown("a.ex", "ed25519:2")
 }
 
-func TestScenario36OldKeysMissing(t *testing.T) {
+func TestPlumbing36OldKeysMissing(t *testing.T) {
 	s := newScene(t)
 	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
 	s.current(a)
 }
 
-func TestScenario37To39OldKeysAreForEventsOnly(t *testing.T) {
+func TestPlumbing37To39OldKeysAreForEventsOnly(t *testing.T) {
 	s := newScene(t)
 	a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
 	ended := start.Add(-day)

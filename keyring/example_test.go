@@ -49,3 +49,43 @@ func Example() {
 	// true true <nil>
 	// true
 }
+
+// The servers of a big room, before its events are checked: a hundred in each question
+// to the notary, and those that it does not know are asked themselves. What was found is
+// in the Store when the program starts again.
+func ExampleRing_Prefetch() {
+	notary, err := fedinvite.ParsePublicKey("Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw") // as its operator tells it
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	down := errors.New("no route to host")
+	ring, err := keyring.New(keyring.Config{
+		Fetcher:       keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, down }),
+		NotaryFetcher: silent{},
+		Notaries:      []keyring.Notary{{Server: "notary.example", Keys: map[fedinvite.KeyID]ed25519.PublicKey{"ed25519:a_key": notary}}},
+		Store:         keyring.NewMemory(0), // or a Store of package sqlstore
+		Now:           time.Now,
+		Report:        func(server fedinvite.ServerName, err error) { fmt.Println("reported:", err) },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = ring.Prefetch(context.Background(), []fedinvite.ServerName{"a.example", "not a name"})
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// keys of a.example: keyring: fetching the keys of "a.example": no route to host
+	// keys of not a name: bad JSON: malformed identifier: server name "not a name"
+}
+
+// silent is a NotaryFetcher whose notaries know nothing; a server uses fedclient.Client.
+type silent struct{}
+
+func (silent) QueryServerKeys(context.Context, fedinvite.ServerName, []byte) ([]byte, error) {
+	return []byte(`{"server_keys":[]}`), nil
+}

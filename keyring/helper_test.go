@@ -1,11 +1,14 @@
 package keyring_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -81,9 +84,10 @@ func (n *network) FetchServerKeys(ctx context.Context, server fedinvite.ServerNa
 	n.mu.Lock()
 	n.asked[server]++
 	raw, ok := n.servers[server]
+	wait := n.wait
 	n.mu.Unlock()
-	if n.wait != nil {
-		n.wait(ctx)
+	if wait != nil {
+		wait(ctx)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -92,6 +96,12 @@ func (n *network) FetchServerKeys(ctx context.Context, server fedinvite.ServerNa
 		return nil, errDown
 	}
 	return raw, nil
+}
+
+func (n *network) setWait(wait func(ctx context.Context)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.wait = wait
 }
 
 func (n *network) publish(server fedinvite.ServerName, raw []byte) {
@@ -108,19 +118,26 @@ func (n *network) fetches(server fedinvite.ServerName) int {
 	return n.asked[server]
 }
 
-// A scene is a ring, its network and its clock.
-type scene struct {
-	t    *testing.T
-	net  *network
-	ring *keyring.Ring
-	mu   sync.Mutex
-	now  time.Time
+// A report is what Config.Report was told.
+type report struct {
+	server fedinvite.ServerName
+	err    error
 }
 
-func newScene(t *testing.T, change ...func(c *keyring.Config)) *scene {
+// A scene is a ring, its network and its clock.
+type scene struct {
+	t       testing.TB
+	net     *network
+	ring    *keyring.Ring
+	mu      sync.Mutex
+	now     time.Time
+	reports []report
+}
+
+func newScene(t testing.TB, change ...func(c *keyring.Config)) *scene {
 	t.Helper()
 	s := &scene{t: t, net: newNetwork(), now: start}
-	c := keyring.Config{Fetcher: s.net, Now: s.clock}
+	c := keyring.Config{Fetcher: s.net, Now: s.clock, Report: s.report}
 	for _, f := range change {
 		f(&c)
 	}
@@ -129,6 +146,37 @@ func newScene(t *testing.T, change ...func(c *keyring.Config)) *scene {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func (s *scene) report(server fedinvite.ServerName, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reports = append(s.reports, report{server, err})
+}
+
+// reported demands that as many faults of server were reported since the last call, all
+// of which wrap target, and no others.
+func (s *scene) reported(server fedinvite.ServerName, want int, target error) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.reports {
+		if r.server != server || !errors.Is(r.err, target) {
+			s.t.Errorf("reported of %q: %v", r.server, r.err)
+		}
+	}
+	if len(s.reports) != want {
+		s.t.Errorf("%d reports, want %d", len(s.reports), want)
+	}
+	s.reports = nil
+}
+
+// publishKeys has the servers of signers publish these keys, valid for a day from now.
+func (s *scene) publishKeys(signers ...fedinvite.Signer) {
+	s.t.Helper()
+	for _, a := range signers {
+		s.net.publish(a.ServerName(), documentOf(a.ServerName(), s.clock().Add(day), a).signed(s.t, a))
+	}
 }
 
 func (s *scene) clock() time.Time {
@@ -180,3 +228,150 @@ func (s *scene) fetched(server fedinvite.ServerName, want int) {
 		s.t.Errorf("%s was asked %d times, want %d", server, got, want)
 	}
 }
+
+// A vault is a Store that counts, and that can be made to fail.
+type vault struct {
+	*keyring.Memory
+	mu           sync.Mutex
+	loads, saves int
+	err          error                     // what both return
+	wait         func(ctx context.Context) // during both
+}
+
+func newVault() *vault { return &vault{Memory: keyring.NewMemory(0)} }
+
+func (v *vault) count(ctx context.Context, n *int) error {
+	v.mu.Lock()
+	*n++
+	err, wait := v.err, v.wait
+	v.mu.Unlock()
+	if wait != nil {
+		wait(ctx)
+	}
+	return err
+}
+
+func (v *vault) Load(ctx context.Context, servers []fedinvite.ServerName) ([]keyring.Record, error) {
+	if err := v.count(ctx, &v.loads); err != nil {
+		return nil, err
+	}
+	return v.Memory.Load(ctx, servers)
+}
+
+func (v *vault) Save(ctx context.Context, records []keyring.Record) error {
+	if err := v.count(ctx, &v.saves); err != nil {
+		return err
+	}
+	return v.Memory.Save(ctx, records)
+}
+
+func (v *vault) counted(t testing.TB, loads, saves int) {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.loads != loads || v.saves != saves {
+		t.Errorf("the Store was loaded from %d times and saved to %d times, want %d and %d", v.loads, v.saves, loads, saves)
+	}
+}
+
+// A query is a question that a notary was asked: the servers, their key IDs and
+// minimum_valid_until_ts.
+type query map[fedinvite.ServerName]map[fedinvite.KeyID]int64
+
+// An office is a NotaryFetcher: notaries that return what they are given.
+type office struct {
+	t       testing.TB
+	mu      sync.Mutex
+	returns map[fedinvite.ServerName][]byte // answers, or none: down
+	asked   map[fedinvite.ServerName][]query
+	answer  func(ctx context.Context, notary fedinvite.ServerName, q query) ([]byte, error) // instead of returns
+}
+
+func newOffice(t testing.TB) *office {
+	return &office{t: t, returns: map[fedinvite.ServerName][]byte{}, asked: map[fedinvite.ServerName][]query{}}
+}
+
+func (o *office) QueryServerKeys(ctx context.Context, notary fedinvite.ServerName, body []byte) ([]byte, error) {
+	canonical, err := fedinvite.CanonicalJSON(body)
+	if err != nil || string(canonical) != string(body) {
+		o.t.Errorf("the question is not canonical: %s, %v", body, err)
+	}
+	var question struct {
+		Keys map[fedinvite.ServerName]map[fedinvite.KeyID]struct {
+			Least *int64 `json:"minimum_valid_until_ts"`
+		} `json:"server_keys"`
+	}
+	if err := json.Unmarshal(body, &question); err != nil {
+		o.t.Error(err)
+	}
+	q := query{}
+	for server, ids := range question.Keys {
+		q[server] = map[fedinvite.KeyID]int64{}
+		for id, criteria := range ids {
+			if criteria.Least == nil {
+				o.t.Errorf("no minimum_valid_until_ts: %s", body)
+				continue
+			}
+			q[server][id] = *criteria.Least
+		}
+	}
+	o.mu.Lock()
+	o.asked[notary] = append(o.asked[notary], q)
+	raw, ok := o.returns[notary]
+	o.mu.Unlock()
+	switch {
+	case o.answer != nil:
+		return o.answer(ctx, notary, q)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case !ok:
+		return nil, errDown
+	}
+	return raw, nil
+}
+
+// tell has notary return these documents, each signed by its signer if there is one.
+func (o *office) tell(notary fedinvite.Signer, documents ...[]byte) {
+	o.t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.returns[notary.ServerName()] = notarized(o.t, notary, documents...)
+}
+
+func notarized(t testing.TB, notary fedinvite.Signer, documents ...[]byte) []byte {
+	t.Helper()
+	signed := make([][]byte, len(documents))
+	for i, d := range documents {
+		var err error
+		if signed[i], err = fedinvite.SignJSON(t.Context(), d, notary); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return answerOf(signed...)
+}
+
+// answerOf returns the answer of a notary with these documents as they are.
+func answerOf(documents ...[]byte) []byte {
+	return append(append([]byte(`{"server_keys":[`), bytes.Join(documents, []byte(","))...), "]}"...)
+}
+
+func (o *office) queries(notary fedinvite.ServerName) []query {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.asked[notary])
+}
+
+// withNotaries makes the notaries of the Config: the office asks them, and their keys are
+// pinned.
+func withNotaries(o *office, signers ...fedinvite.Signer) func(c *keyring.Config) {
+	return func(c *keyring.Config) {
+		c.NotaryFetcher = o
+		for _, s := range signers {
+			c.Notaries = append(c.Notaries, keyring.Notary{
+				Server: s.ServerName(), Keys: map[fedinvite.KeyID]ed25519.PublicKey{s.KeyID(): s.Public()},
+			})
+		}
+	}
+}
+
+func notariesFirst(c *keyring.Config) { c.NotariesFirst = true }

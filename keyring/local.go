@@ -35,18 +35,18 @@ func Signers(signers ...fedinvite.Signer) Local {
 	return func(_ context.Context, server fedinvite.ServerName) (LocalKeys, error) {
 		keys, ok := servers[server]
 		if !ok {
-			return LocalKeys{}, fmt.Errorf("%w: %q", fedinvite.ErrNotLocal, server)
+			return LocalKeys{}, fedinvite.ErrNotLocal // bare, because it is made for every key of others
 		}
 		return keys, nil
 	}
 }
 
 // Signer returns the first of the signers of server. It fits the field Signer of
-// [fedinvite.Config]. Its errors are those of l.
+// [fedinvite.Config]. Its errors wrap those of l.
 func (l Local) Signer(ctx context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
 	keys, err := l(ctx, server)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("keyring: signer of %q: %w", server, err)
 	}
 	if len(keys.Signers) == 0 {
 		return nil, fmt.Errorf("keyring: no signer for %q", server)

@@ -1,8 +1,11 @@
 package keyring
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,83 +23,356 @@ const (
 // A memory is what a Ring knows of servers: their keys, and their failures, apart,
 // so that made-up servers cannot push out real ones.
 type memory struct {
+	keepFirst bool // see Config.KeepFirst
+	stored    bool // there is a Store too
+
 	mu       sync.Mutex
-	answers  *lru.Cache[fedinvite.ServerName, answered]
-	failures *lru.Cache[fedinvite.ServerName, failed]
+	servers  *lru.Cache[fedinvite.ServerName, *known]
+	failures *lru.Cache[fedinvite.ServerName, *failure]
 }
 
-// An answered server returned a good document.
-type answered struct {
-	keys keySet
-	at   time.Time
+// A known server has keys.
+type known struct {
+	keys []Record // never changed once it is here: a change replaces it
+	// In milliseconds, 0: not known.
+	asked   int64 // when the server itself answered last
+	told    int64 // when it did, or a notary gave what was wanted in its place
+	renewed int64 // when a renewal was begun last
 }
 
-// A failed server did not return a good document when it was asked last.
-type failed struct {
-	err   error
-	at    time.Time
-	pause time.Duration
+// A failure is of a server that returned no good document when it was asked last.
+type failure struct {
+	err    error
+	at     int64 // ms
+	pause  time.Duration
+	looked int64 // when the Store was asked instead
 }
 
-func newMemory(servers int) *memory {
-	return &memory{answers: lru.New[fedinvite.ServerName, answered](servers), failures: lru.New[fedinvite.ServerName, failed](servers)}
+// errUnheard stands for an answer until there is one.
+var errUnheard = errors.New("keyring: nothing is known of the server")
+
+func newMemory(c Config) *memory {
+	return &memory{
+		keepFirst: c.KeepFirst,
+		stored:    c.Store != nil,
+		servers:   lru.New[fedinvite.ServerName, *known](c.MaxServers),
+		failures:  lru.New[fedinvite.ServerName, *failure](c.MaxServers),
+	}
 }
 
-// A question is one key look-up.
+// A question is what is wanted of a server.
 type question struct {
 	server fedinvite.ServerName
-	id     fedinvite.KeyID
-	at     time.Time // freshness wanted; zero: any
+	id     fedinvite.KeyID // "": any current key that is valid at
+	at     time.Time       // freshness wanted; zero: any
+	beyond time.Time       // to renew the key: it must be valid for longer than this
+	alone  bool            // of the server alone: Store and notaries were asked before
 }
 
-// recall returns the key, or the error that stands for it, and whether asking the
-// server now might give a better answer.
-func (m *memory) recall(q question, now time.Time) (key fedinvite.VerifyKey, ask bool, err error) {
+// settled reports whether keys answer q as well as it can be.
+func (q question) settled(keys []Record, now time.Time) bool {
+	if q.id == "" {
+		return slices.ContainsFunc(keys, func(r Record) bool { return r.ExpiredAt.IsZero() && !q.at.After(r.ValidUntil) })
+	}
+	key := find(keys, q.id)
+	return key != nil && fresh(key, q.at, now) && (key.ValidUntil.After(q.beyond) || !key.ExpiredAt.IsZero())
+}
+
+// unknown is the error if the server answered and has no such key.
+func (q question) unknown() error {
+	if q.id == "" {
+		return fmt.Errorf("%w: %q has no key that is valid", fedinvite.ErrUnknownKey, q.server)
+	}
+	return fmt.Errorf("%w: %q has no key %q", fedinvite.ErrUnknownKey, q.server, q.id)
+}
+
+// A step says what may be done to answer a question better than memory does.
+type step uint8
+
+const (
+	stay  step = iota
+	renew      // in the background
+	look       // in the Store only, because the server is not to be asked now
+	ask
+)
+
+// recall returns the key that q asks for, nil if it is not known, and the step to
+// take. The key may be past its validity; err says why there is no better one, nil if
+// the server itself has none. What recall returns as renew or look it does not return
+// again for a minute.
+func (m *memory) recall(q question, now time.Time) (key *Record, next step, err error) {
+	if key = m.peek(q, now); key != nil {
+		return key, stay, nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	answer, _ := m.answers.Get(q.server)
-	failure, _ := m.failures.Get(q.server)
-	key, known := answer.keys[q.id]
+	k := m.get(q.server, now)
+	if k != nil {
+		key = find(k.keys, q.id)
+	}
+	if key != nil && fresh(key, q.at, now) {
+		return key, m.renewal(q, k, key, now), nil
+	}
+	f, _ := m.failures.Get(q.server)
 	switch {
-	case known && fresh(key, q.at, now):
-		return key, false, nil
-	case failure.err != nil:
-		ask, err = due(failure.at, failure.pause, now), failure.err
-	case answer.keys != nil:
-		ask = due(answer.at, minInterval, now)
-		err = fmt.Errorf("%w: %q has no key %q", fedinvite.ErrUnknownKey, q.server, q.id)
-	default:
-		ask, err = true, errors.New("keyring: nothing is known of the server")
+	case mayAsk(k, f, now):
+		return key, ask, excuse(k, f)
+	case m.stored && f != nil && due(f.looked, minInterval, now):
+		f.looked = now.UnixMilli()
+		return key, look, f.err
 	}
-	if known {
-		err = nil
-	}
-	return key, ask, err
+	return key, stay, excuse(k, f)
 }
 
-// fresh reports whether no document could say more of the key than is known: it
-// covers the time wanted, or is old, or no document reaches that far.
-func fresh(key fedinvite.VerifyKey, at, now time.Time) bool {
-	return key.ValidAt(at) || !key.ExpiredAt.IsZero() || at.After(now.Add(maxValidity))
+// peek returns a key that is fresh and that there is no reason to renew: the way of
+// nearly all look-ups, which holds the lock for as short a time as it can.
+func (m *memory) peek(q question, now time.Time) *Record {
+	m.mu.Lock()
+	k := m.get(q.server, now)
+	if k == nil {
+		m.mu.Unlock()
+		return nil
+	}
+	seen := *k
+	m.mu.Unlock()
+	key := find(seen.keys, q.id)
+	if key == nil || !fresh(key, q.at, now) || seen.pastHalf(key, now) {
+		return nil
+	}
+	return key
+}
+
+// renewal returns the step to take for a key that is fresh.
+func (m *memory) renewal(q question, k *known, key *Record, now time.Time) step {
+	if !k.pastHalf(key, now) || !due(k.renewed, minInterval, now) {
+		return stay
+	}
+	if f, _ := m.failures.Get(q.server); !mayAsk(k, f, now) {
+		return stay
+	}
+	k.renewed = now.UnixMilli()
+	return renew
+}
+
+// A standing is what is known of a question's server at one moment.
+type standing struct {
+	keys    []Record
+	settled bool  // they answer the question, as well as it can be
+	mayAsk  bool  // else: whether the server may be asked
+	err     error // else: why they do not, nil if the server has no more
+}
+
+func (m *memory) standing(q question, now time.Time) (s standing) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.get(q.server, now)
+	if k != nil {
+		s.keys, s.settled = k.keys, q.settled(k.keys, now)
+	}
+	if !s.settled {
+		f, _ := m.failures.Get(q.server)
+		s.mayAsk, s.err = mayAsk(k, f, now), excuse(k, f)
+	}
+	return s
+}
+
+// mayAsk reports whether a server may be asked now.
+func mayAsk(k *known, f *failure, now time.Time) bool {
+	switch {
+	case f != nil:
+		return due(f.at, f.pause, now)
+	case k != nil:
+		return due(k.asked, minInterval, now)
+	}
+	return true
+}
+
+// excuse returns why there is no better answer, nil if the server gave none.
+func excuse(k *known, f *failure) error {
+	switch {
+	case f != nil:
+		return f.err
+	case k != nil:
+		return nil
+	}
+	return errUnheard
+}
+
+func find(keys []Record, id fedinvite.KeyID) *Record {
+	for i := range keys {
+		if keys[i].KeyID == id {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+// fresh reports whether nobody could say more of the key than is known: it covers
+// the time wanted, or no document reaches that far, or the server has said that it is
+// old. That only a notary said so is no reason not to ask the server.
+func fresh(key *Record, at, now time.Time) bool {
+	end := key.ValidUntil
+	if !key.ExpiredAt.IsZero() {
+		end = key.ExpiredAt
+		if !key.Fetched.IsZero() {
+			return true
+		}
+	}
+	return !at.After(end) || at.After(now.Add(maxValidity))
+}
+
+// pastHalf reports whether more than half of the time is over for which a key was
+// good when its server was asked last, but not all of it. A key that its server
+// no longer lists is so asked about ever more often, until its end.
+func (k *known) pastHalf(key *Record, now time.Time) bool {
+	if !key.ExpiredAt.IsZero() || now.After(key.ValidUntil) {
+		return false
+	}
+	end, begin := key.ValidUntil.UnixMilli(), k.told
+	if begin == 0 {
+		begin = end - maxValidity.Milliseconds() // the earliest that it can be
+	}
+	ms := now.UnixMilli()
+	return ms-begin > end-ms
 }
 
 // due also holds if the clock was set back.
-func due(last time.Time, pause time.Duration, now time.Time) bool {
-	return now.Before(last) || now.Sub(last) >= pause
+func due(last int64, pause time.Duration, now time.Time) bool {
+	since := now.UnixMilli() - last
+	return since < 0 || since >= pause.Milliseconds()
 }
 
-func (m *memory) succeed(server fedinvite.ServerName, keys keySet, now time.Time) {
+// A telling is what a source says of the keys of one server.
+type telling struct {
+	q       question // that it answers, perhaps
+	records []Record
+	at      int64 // when the server or the notary said it, in ms; 0: not known
+	notary  bool
+}
+
+// A lesson is what memory made of a telling.
+type lesson struct {
+	keys    []Record          // all that are known now
+	news    []Record          // of the telling, what a Store should have
+	clashes []fedinvite.KeyID // known before with other bytes
+}
+
+// learn merges what is told into what is known.
+func (m *memory) learn(t telling, now time.Time) lesson {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failures.Remove(server)
-	before, _ := m.answers.Get(server)
-	m.answers.Put(server, answered{merge(before.keys, keys), now})
+	k := m.get(t.q.server, now)
+	if k == nil {
+		k = new(known)
+		// The name may be part of something large.
+		m.servers.Put(fedinvite.ServerName(strings.Clone(string(t.q.server))), k)
+	}
+	l := t.merge(k.keys, now, m.keepFirst)
+	k.keys = l.keys
+	at := min(t.at, now.UnixMilli())
+	// What a notary does not know is no reason not to ask the server.
+	if !t.notary {
+		k.asked = max(k.asked, at)
+	}
+	if !t.notary || t.q.settled(l.keys, now) {
+		k.told = max(k.told, at)
+	}
+	return l
 }
 
+func (t telling) merge(before []Record, now time.Time, keepFirst bool) (l lesson) {
+	keys := append(make([]Record, 0, len(before)+len(t.records)), before...)
+	for _, r := range t.records {
+		r = notAfter(r, now)
+		old := find(keys, r.KeyID)
+		if old == nil {
+			r.KeyID = fedinvite.KeyID(strings.Clone(string(r.KeyID)))
+			keys = append(keys, r)
+			l.news = append(l.news, r)
+			continue
+		}
+		if !bytes.Equal(old.Public, r.Public) {
+			l.clashes = append(l.clashes, r.KeyID)
+			if keepFirst || r.Fetched.IsZero() && !old.Fetched.IsZero() {
+				continue // a notary cannot change what the server said
+			}
+		}
+		l.news = append(l.news, r)
+		*old = Merge(*old, r)
+	}
+	l.keys = t.limit(keys)
+	return l
+}
+
+// get returns what is known of server. If that is from a time that the clock has not
+// reached, because it was set back since, it is taken for a moment old: it must not
+// outweigh what is said from now on, nor be valid for longer.
+func (m *memory) get(server fedinvite.ServerName, now time.Time) *known {
+	k, _ := m.servers.Get(server)
+	if k == nil || k.told <= now.UnixMilli() {
+		return k
+	}
+	keys := make([]Record, len(k.keys))
+	for i, r := range k.keys {
+		keys[i] = notAfter(r, now)
+	}
+	*k = known{keys: keys}
+	return k
+}
+
+// notAfter returns r with times that the clock and the longest validity allow.
+func notAfter(r Record, now time.Time) Record {
+	now = now.Truncate(time.Millisecond)
+	if r.Fetched.After(now) {
+		r.Fetched = now.Add(-time.Millisecond).UTC()
+	}
+	if limit := now.Add(maxValidity); r.ValidUntil.After(limit) {
+		r.ValidUntil = limit.UTC()
+	}
+	return r
+}
+
+// limit returns a copy of keys without those for which there is no room: the one that
+// is wanted stays, and those that were fetched last. Current keys come first, because
+// they are looked for most.
+func (t telling) limit(keys []Record) []Record {
+	if len(keys) > maxKeys {
+		slices.SortStableFunc(keys, func(a, b Record) int {
+			switch t.q.id {
+			case a.KeyID:
+				return -1
+			case b.KeyID:
+				return 1
+			}
+			return b.Fetched.Compare(a.Fetched)
+		})
+		keys = keys[:maxKeys]
+	}
+	slices.SortStableFunc(keys, func(a, b Record) int { return b.ValidUntil.Compare(a.ValidUntil) })
+	return slices.Clone(keys)
+}
+
+// fail notes that the server returned no good document.
 func (m *memory) fail(server fedinvite.ServerName, err error, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before, _ := m.failures.Get(server)
-	pause := min(max(2*before.pause, minBackoff), maxBackoff)
-	m.failures.Put(server, failed{err, now, pause})
+	f, _ := m.failures.Get(server)
+	if f == nil {
+		f = new(failure)
+		m.failures.Put(fedinvite.ServerName(strings.Clone(string(server))), f)
+	}
+	*f = f.again(err, now)
+}
+
+// again returns the failure that follows f.
+func (f *failure) again(err error, now time.Time) failure {
+	ms := now.UnixMilli()
+	return failure{err: err, at: ms, pause: min(max(2*f.pause, minBackoff), maxBackoff), looked: ms}
+}
+
+// forgive forgets the failures of a server that returned a good document.
+func (m *memory) forgive(server fedinvite.ServerName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failures.Remove(server)
 }

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -164,6 +165,9 @@ func (k LocalKeys) list(server fedinvite.ServerName) (string, error) {
 	for id, key := range k.Old {
 		if _, again := current[id]; again || key.ExpiredAt.IsZero() {
 			return "", fmt.Errorf("keyring: our old key %q is in use or has no ExpiredAt", id)
+		}
+		if len(key.Public) != ed25519.PublicKeySize {
+			return "", fmt.Errorf("keyring: our old key %q is of %d bytes", id, len(key.Public))
 		}
 		old[id] = oldKey{base64.RawStdEncoding.EncodeToString(key.Public), key.ExpiredAt.UnixMilli()}
 	}

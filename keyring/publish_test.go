@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,6 +116,99 @@ func TestDocumentIsSignedAgainWhenTheKeysChange(t *testing.T) {
 	}
 }
 
+func TestEachServerHasItsOwnDocument(t *testing.T) {
+	a := &countingSigner{Signer: testkey.Signer(t, "a.ex", "ed25519:1")}
+	b := &countingSigner{Signer: testkey.Signer(t, "b.ex", "ed25519:1")}
+	old := testkey.Signer(t, "b.ex", "ed25519:0")
+	s := newScene(t)
+	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
+		switch server {
+		case "a.ex":
+			return keyring.LocalKeys{Signers: []fedinvite.Signer{a}}, nil
+		case "b.ex":
+			return keyring.LocalKeys{
+				Signers: []fedinvite.Signer{b},
+				Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start.Add(-day)}},
+			}, nil
+		}
+		return keyring.LocalKeys{}, fedinvite.ErrNotLocal
+	}})
+	for range 3 {
+		for _, host := range []fedinvite.ServerName{"a.ex", "b.ex"} {
+			_, body := ask(t, h, "GET", string(host), "/_matrix/key/v2/server")
+			s.net.publish(host, []byte(body))
+		}
+	}
+	if a.signed != 1 || b.signed != 1 {
+		t.Errorf("signed %d and %d times", a.signed, b.signed)
+	}
+	// A Ring gets from them what they are to say: old keys verify events from before.
+	s.current(a)
+	s.current(b)
+	s.unknown("a.ex", "ed25519:0")
+	if key, err := s.key("b.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start.Add(-day)) || !key.Public.Equal(old.Public()) {
+		t.Errorf("the old key: %+v, %v", key, err)
+	}
+	s.pass(12 * time.Hour)
+	ask(t, h, "GET", "b.ex", "/_matrix/key/v2/server")
+	if a.signed != 1 || b.signed != 2 {
+		t.Errorf("signed %d and %d times", a.signed, b.signed)
+	}
+}
+
+// "Originating servers should avoid returning responses that expire in less than an hour."
+func TestWhatIsServedHoldsForAnHourAtLeast(t *testing.T) {
+	for _, validity := range []time.Duration{2 * time.Hour, 0, 9 * day} {
+		us := testkey.Signer(t, "us.ex", "ed25519:a")
+		s := newScene(t)
+		h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us), Validity: validity})
+		for range 1000 {
+			_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+			d, err := keyring.ReadDocument([]byte(body), "us.ex", s.clock())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.ValidUntil.Before(s.clock().Add(time.Hour)) {
+				t.Fatalf("at %v valid until %v", s.clock(), d.ValidUntil)
+			}
+			s.pass(13*time.Minute + 7*time.Millisecond)
+		}
+	}
+}
+
+func TestAnOldKeyThatComesLaterIsPublishedAtOnce(t *testing.T) {
+	us, old := testkey.Signer(t, "us.ex", "ed25519:a"), testkey.Signer(t, "us.ex", "ed25519:0")
+	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{us}}
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+		return keys, nil
+	}})
+	ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	keys.Old = map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start}}
+	_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	d, err := keyring.ReadDocument([]byte(body), "us.ex", start)
+	if err != nil || len(d.Records) != 2 || d.Records[0].KeyID != "ed25519:0" {
+		t.Errorf("got %+v, %v", d, err)
+	}
+}
+
+func TestManyAskAtOnce(t *testing.T) {
+	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex", "ed25519:1")
+	s := newScene(t)
+	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(a, b)})
+	var all sync.WaitGroup
+	for i := range 40 {
+		host := []string{"a.ex", "b.ex"}[i%2]
+		all.Go(func() {
+			_, body := ask(t, h, "GET", host, "/_matrix/key/v2/server")
+			if _, err := keyring.ReadDocument([]byte(body), fedinvite.ServerName(host), start); err != nil {
+				t.Error(err)
+			}
+			s.pass(time.Hour)
+		})
+	}
+	all.Wait()
+}
+
 func TestServerIsChosenByTheHost(t *testing.T) {
 	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex:443", "ed25519:1")
 	c := keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(a, b)}
@@ -185,6 +279,7 @@ func TestPublishingFaultsAreOurs(t *testing.T) {
 		"a signer of another server":     {Signers: []fedinvite.Signer{testkey.Signer(t, "other.ex", "ed25519:a")}},
 		"an old key without its end":     {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: us.Public()}}},
 		"a key that is old and in use":   {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:a": {Public: us.Public(), ExpiredAt: start}}},
+		"an old key of 5 bytes":          {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: []byte("short"), ExpiredAt: start}}},
 		"a signer that fails":            {Signers: []fedinvite.Signer{failingSigner{us}}},
 		"an error of Local, not told on": {},
 	} {
@@ -217,5 +312,14 @@ func TestNewPublishHandlerNamesWhatIsMissing(t *testing.T) {
 		if _, err := keyring.NewPublishHandler(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want the name %s", err, want)
 		}
+	}
+}
+
+func TestOtherMethodsAreToldTheAllowedOnes(t *testing.T) {
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(testkey.Signer(t, "us.ex", "ed25519:a"))})
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("DELETE", "https://us.ex/_matrix/key/v2/server", nil))
+	if got := w.Header().Get("Allow"); w.Code != 405 || got != "GET, HEAD" {
+		t.Errorf("%d, Allow %q", w.Code, got)
 	}
 }

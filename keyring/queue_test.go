@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,5 +79,143 @@ func TestLookUpsThatWaitAreBounded(t *testing.T) {
 		if _, err := ring.VerifyKey(t.Context(), "s49.ex", "ed25519:1", time.Time{}); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// Servers that are made up, and take all their time, must not keep the keys of real ones
+// from being renewed.
+func TestAQuarterOfTheTurnsIsKeptForKnownServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		known := make([]fedinvite.Signer, 32)
+		for i := range known {
+			known[i] = testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("known%d.ex", i)), "ed25519:1")
+		}
+		s.publishKeys(known...)
+		for _, a := range known {
+			s.current(a)
+		}
+		s.pass(2 * day)
+		s.publishKeys(known...)
+
+		tarpit := make(chan struct{})
+		s.net.wait = func(ctx context.Context) { <-tarpit }
+		for i := range 64 + 16*64 { // all turns, if they could have them, and more than the queue
+			go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf("made-up%d.ex", i)), "ed25519:1") }()
+		}
+		synctest.Wait()
+		s.net.setWait(nil)
+		for _, a := range known {
+			s.current(a)
+			s.fetched(a.ServerName(), 2)
+		}
+		close(tarpit)
+	})
+}
+
+// The keys of servers that the Store knows come without a turn.
+func TestTarpitsDoNotKeepTheStoreFromAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault()
+		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		before := newScene(t, withStore(v))
+		before.publishKeys(a)
+		before.current(a)
+
+		s := newScene(t, withStore(v), func(c *keyring.Config) { c.MaxFetches = 1 })
+		tarpit := make(chan struct{})
+		s.net.wait = func(ctx context.Context) { <-tarpit }
+		for i := range 50 {
+			go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf("made-up%d.ex", i)), "ed25519:1") }()
+		}
+		synctest.Wait()
+		s.current(a)
+		close(tarpit)
+	})
+}
+
+// 10,000 invites at a time from 1,000 servers that are new to us.
+func TestTenThousandLookUpsOfAThousandServersMakeAThousandFetches(t *testing.T) {
+	const servers, each = 1000, 10
+	documents := newNetwork()
+	signers := make([]fedinvite.Signer, servers)
+	for i := range signers {
+		a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
+		documents.publish(a.ServerName(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a))
+		signers[i] = a
+	}
+	for name, store := range map[string]*vault{"in memory": nil, "with a Store": newVault()} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, func(c *keyring.Config) {
+				c.Fetcher = documents
+				if store != nil {
+					c.Store = store
+				}
+			})
+			clear(documents.asked)
+			var all sync.WaitGroup
+			for i := range servers * each {
+				all.Go(func() { s.current(signers[i%servers]) })
+			}
+			all.Wait()
+			for _, a := range signers {
+				if n := documents.fetches(a.ServerName()); n != 1 {
+					t.Fatalf("%s was asked %d times", a.ServerName(), n)
+				}
+			}
+			if store != nil {
+				store.counted(t, servers, servers)
+			}
+		})
+	}
+}
+
+// What one flight has found serves all who wait for it, though memory has no room.
+func TestAnAnswerThatMemoryHasNoRoomForStillServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, func(c *keyring.Config) { c.MaxServers = 1 })
+		land := make(chan struct{})
+		s.net.wait = func(context.Context) { <-land }
+		var all sync.WaitGroup
+		for i := range 40 {
+			a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
+			s.publishKeys(a)
+			for range 3 {
+				all.Go(func() { s.current(a) })
+			}
+		}
+		synctest.Wait()
+		close(land)
+		all.Wait()
+		for i := range 40 {
+			s.fetched(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), 1)
+		}
+	})
+}
+
+// Strangers that wait in vain, because known servers have all the turns, leave nothing
+// behind.
+func TestWaitingInVainCostsNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 4 })
+		known := signersOf(t, "known", 4)
+		s.publishKeys(known...)
+		for _, a := range known {
+			s.current(a)
+		}
+		s.pass(2 * day)
+		held := make(chan struct{})
+		s.net.setWait(func(context.Context) { <-held })
+		for _, a := range known {
+			go func() { _, _ = s.key(a.ServerName(), a.KeyID()) }()
+		}
+		synctest.Wait()
+		for i := range 10 {
+			s.outage(fedinvite.ServerName(fmt.Sprintf("made-up%d.ex", i)), "ed25519:1")
+		}
+		close(held)
+		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		s.publishKeys(a)
+		s.current(a)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/singleflight"
 
@@ -37,41 +38,58 @@ type Config struct {
 	Now func() time.Time
 	// Local answers for our own servers; nil: none are ours.
 	Local Local
+
+	// Store keeps the keys beyond the life of the Ring, and shares them with other
+	// processes; nil: nothing does.
+	Store Store
+	// Notaries are asked for the keys of servers that do not answer, one after
+	// another.
+	Notaries []Notary
+	// NotaryFetcher asks them; nil: the Fetcher, which must be a NotaryFetcher then.
+	NotaryFetcher NotaryFetcher
+	// NotariesFirst asks notaries before the server itself, which is then asked only
+	// if they have no key that serves. It saves requests to servers that are slow or
+	// gone; what the notaries say is believed.
+	NotariesFirst bool
+
 	// Refused reports keys that are not to be used whoever publishes them, because
-	// they leaked; nil: none. They count as unknown. Our own are not asked about.
+	// they leaked; nil: none. They count as unknown. Our own are not asked about. It
+	// is called for every look-up.
 	Refused func(key ed25519.PublicKey) bool
-	// MaxServers is the number of servers whose keys are kept, and of those whose
-	// failures are; 0: 10,000.
+	// KeepFirst keeps the bytes of a key that were seen first, if later the same key ID
+	// comes with others (MSC4499). The specification is silent; without KeepFirst the
+	// server itself is right about its keys, the later time more than the earlier.
+	// Processes that share a Store should have the same KeepFirst.
+	KeepFirst bool
+	// Report is told of what failed without failing a look-up: the Store, a notary, a
+	// key ID that came with other bytes (the error wraps [fedinvite.ErrMismatch]).
+	// server is the one whose keys were wanted, "" if they were several. nil: nobody
+	// is told. It should be fast, and safe for concurrent use.
+	Report func(server fedinvite.ServerName, err error)
+
+	// MaxServers is the number of servers whose keys are kept in memory, and of those
+	// whose failures are; 0: 10,000. A server with one key takes about 400 bytes.
 	MaxServers int
 	// MaxFetches is the number of fetches at a time; 0: 64. Others wait, 16 times
-	// as many at most; more are refused at once.
+	// as many at most; more are refused at once. A quarter is kept for servers of
+	// which keys are known.
 	MaxFetches int
-	// Timeout bounds one fetch, and the wait for its turn before; 0: 10 s.
+	// Timeout bounds one request to a server or notary, one call of the Store, and the
+	// wait for a turn; 0: 10 s.
 	Timeout time.Duration
 }
 
-// A Ring is a [fedinvite.KeySource] that asks servers for their keys and remembers
-// them. It is safe for concurrent use.
-type Ring struct {
-	config  Config
-	memory  *memory
-	flights singleflight.Group
-	queue   chan struct{} // those who wait for a turn
-	turns   chan struct{}
-}
-
-const queueFactor = 16
-
-// New returns a Ring that knows nothing yet. The error names the field that is
-// missing or wrong.
-func New(c Config) (*Ring, error) {
+// withDefaults checks the fields and fills in those that may be missing.
+func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Fetcher == nil:
-		return nil, errors.New("keyring: Config.Fetcher is required")
+		return c, errors.New("keyring: Config.Fetcher is required")
 	case c.Now == nil:
-		return nil, errors.New("keyring: Config.Now is required")
+		return c, errors.New("keyring: Config.Now is required")
 	case c.MaxServers < 0 || c.MaxFetches < 0 || c.Timeout < 0:
-		return nil, errors.New("keyring: Config.MaxServers, MaxFetches and Timeout must not be negative")
+		return c, errors.New("keyring: Config.MaxServers, MaxFetches and Timeout must not be negative")
+	case c.MaxFetches > 1<<20:
+		return c, errors.New("keyring: Config.MaxFetches must not be more than 1,048,576")
 	}
 	if c.MaxServers == 0 {
 		c.MaxServers = 10_000
@@ -82,104 +100,112 @@ func New(c Config) (*Ring, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
 	}
-	return &Ring{config: c, memory: newMemory(c.MaxServers), queue: make(chan struct{}, queueFactor*c.MaxFetches), turns: make(chan struct{}, c.MaxFetches)}, nil
+	if c.Report == nil {
+		c.Report = func(fedinvite.ServerName, error) {}
+	}
+	return c, nil
 }
 
-// VerifyKey implements [fedinvite.KeySource]. It asks the server if the key is not
-// known, or known to be valid only until before at, but no more often than the
-// package comment says. If asking fails, or is not yet due, it returns the key as it
-// is remembered, whose validity the caller must judge.
+// A Ring is a [fedinvite.KeySource] that asks servers for their keys and remembers
+// them. It is safe for concurrent use. It needs no closing: what it does in the
+// background ends by itself, when the requests and calls of the Store do, each of
+// which is bounded by Config.Timeout.
+type Ring struct {
+	config   Config
+	memory   *memory
+	flights  singleflight.Group // by server
+	turns    *turns
+	notaries []*notary
+	batches  chan struct{} // requests of Prefetch to notaries
+}
+
+// New returns a Ring that knows nothing yet. The error names the field that is
+// missing or wrong. Local, if there is one, is asked whether the notaries are ours.
+func New(c Config) (*Ring, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	notaries, err := newNotaries(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Ring{
+		config:   c,
+		memory:   newMemory(c),
+		turns:    newTurns(c.MaxFetches),
+		notaries: notaries,
+		batches:  make(chan struct{}, maxBatches),
+	}, nil
+}
+
+// VerifyKey implements [fedinvite.KeySource]. It asks for the server's keys, in the
+// order that Config says, if the key is not known, or known to be valid only until
+// before at, but no more often than the package comment says. If asking fails, or is
+// not yet due, it returns the key as it is remembered, whose validity the caller must
+// judge. It returns a key at once that is past half of its time, and renews it in the
+// background. The key's bytes are shared and must not be changed.
 //
 // An error that wraps [fedinvite.ErrUnknownKey] means that the server has no such
 // key or no good key document; any other that it could not be asked, or that ctx
 // ended. ctx ends the wait of this caller, not the fetch, for which others may wait.
 func (r *Ring) VerifyKey(ctx context.Context, server fedinvite.ServerName, id fedinvite.KeyID, at time.Time) (fedinvite.VerifyKey, error) {
-	if _, err := fedinvite.ParseServerName(string(server)); err != nil || !usableID(id) {
+	// No document can list an ID that is not UTF-8.
+	if _, err := fedinvite.ParseServerName(string(server)); err != nil || !usableID(id) || !utf8.ValidString(string(id)) {
 		return fedinvite.VerifyKey{}, fmt.Errorf("%w: malformed server name or key ID", fedinvite.ErrUnknownKey)
 	}
-	if r.config.Local != nil {
-		own, err := r.config.Local(ctx, server)
-		if err == nil {
-			return own.find(id)
-		}
-		if !errors.Is(err, fedinvite.ErrNotLocal) {
-			return fedinvite.VerifyKey{}, fmt.Errorf("keyring: our keys of %q: %w", server, err)
-		}
+	if own, ours, err := r.config.local(ctx, server); err != nil {
+		return fedinvite.VerifyKey{}, err
+	} else if ours {
+		return own.find(id)
 	}
-	key, err := r.remote(ctx, question{server, id, at})
-	if err == nil && r.config.Refused != nil && r.config.Refused(key.Public) {
+	key, err := r.remote(ctx, question{server: server, id: id, at: at})
+	if err != nil {
+		return fedinvite.VerifyKey{}, err
+	}
+	if r.config.Refused != nil && r.config.Refused(key.Public) {
 		return fedinvite.VerifyKey{}, fmt.Errorf("%w: the key %q of %q is refused", fedinvite.ErrUnknownKey, id, server)
 	}
-	return key, err
+	if !key.ExpiredAt.IsZero() { // what was promised before counts no more
+		return fedinvite.VerifyKey{Public: key.Public, ExpiredAt: key.ExpiredAt}, nil
+	}
+	return fedinvite.VerifyKey{Public: key.Public, ValidUntil: key.ValidUntil}, nil
 }
 
-func (r *Ring) remote(ctx context.Context, q question) (fedinvite.VerifyKey, error) {
-	key, ask, err := r.memory.recall(q, r.config.Now())
-	if !ask {
-		return key, err
+// local returns the keys of a server of ours.
+func (c *Config) local(ctx context.Context, server fedinvite.ServerName) (own LocalKeys, ours bool, err error) {
+	if c.Local == nil {
+		return LocalKeys{}, false, nil
 	}
-	flight := r.flights.DoChan(string(q.server), func() (any, error) {
-		// The flight is for all who wait, so the first one's cancellation must not end it.
-		return nil, r.fetch(context.WithoutCancel(ctx), q)
-	})
-	select {
-	case <-ctx.Done():
-		return fedinvite.VerifyKey{}, fmt.Errorf("keyring: waiting for the keys of %q: %w", q.server, context.Cause(ctx))
-	case landed := <-flight:
-		key, _, err = r.memory.recall(q, r.config.Now())
-		if key.Public == nil && landed.Err != nil {
-			err = landed.Err
+	own, err = c.Local(ctx, server)
+	switch {
+	case err == nil:
+		return own, true, nil
+	case errors.Is(err, fedinvite.ErrNotLocal):
+		return LocalKeys{}, false, nil
+	}
+	return LocalKeys{}, false, fmt.Errorf("keyring: our keys of %q: %w", server, err)
+}
+
+// remote returns the key of a server that is not ours.
+func (r *Ring) remote(ctx context.Context, q question) (*Record, error) {
+	key, next, err := r.memory.recall(q, r.config.Now())
+	switch next {
+	case renew:
+		q.beyond = key.ValidUntil
+		r.start(ctx, q)
+	case look, ask:
+		var landed landing
+		landed, err = r.await(ctx, q)
+		if found := find(landed.keys, q.id); found != nil {
+			key = found
 		}
-		return key, err
 	}
-}
-
-// enter waits for a turn, as long as a fetch may take at most. A turn that does not
-// come is our own doing and not held against the server, nor does waiting take from
-// the time that the server has.
-func (r *Ring) enter(ctx context.Context) (leave func(), err error) {
-	busy := errors.New("keyring: too many fetches at a time")
-	select {
-	case r.queue <- struct{}{}:
-		defer func() { <-r.queue }()
-	default:
-		return nil, busy
+	switch {
+	case key != nil:
+		return key, nil
+	case err == nil:
+		err = q.unknown()
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
-	defer cancel()
-	select {
-	case r.turns <- struct{}{}:
-		return func() { <-r.turns }, nil
-	case <-ctx.Done():
-		return nil, busy
-	}
-}
-
-// fetch asks the server and remembers what comes of it.
-func (r *Ring) fetch(ctx context.Context, q question) error {
-	// A flight may have landed between the caller's look and the start of this one.
-	if _, ask, _ := r.memory.recall(q, r.config.Now()); !ask {
-		return nil
-	}
-	leave, err := r.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
-	defer cancel()
-	now := r.config.Now()
-	raw, err := r.config.Fetcher.FetchServerKeys(ctx, q.server)
-	if err != nil {
-		err = fmt.Errorf("keyring: fetching the keys of %q: %w", q.server, err)
-		r.memory.fail(q.server, err, r.config.Now())
-		return err
-	}
-	keys, err := readDocument(raw, q.server, now)
-	if err != nil {
-		r.memory.fail(q.server, err, r.config.Now())
-		return err
-	}
-	r.memory.succeed(q.server, keys, now)
-	return nil
+	return nil, err
 }

@@ -20,17 +20,17 @@ func ed25519Key(seed string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte((seed + strings.Repeat(" ", ed25519.SeedSize))[:ed25519.SeedSize]))
 }
 
-func TestScenario40ValidityIsCutToSevenDays(t *testing.T) {
+func TestPlumbing40ValidityIsCutToSevenDays(t *testing.T) {
 	s := newScene(t)
 	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), a).signed(t, a))
 	if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
 		t.Fatalf("got %+v, %v", key, err)
 	}
-	s.pass(7 * day)
+	s.pass(3 * day)
 	s.current(a)
 	s.fetched("a.ex", 1)
-	s.pass(time.Millisecond)
+	s.pass(4*day + time.Millisecond)
 	s.current(a)
 	s.fetched("a.ex", 2)
 	s.pass(8 * day)
@@ -47,7 +47,7 @@ func TestExpiryOfOldKeysIsCutToo(t *testing.T) {
 	}
 }
 
-func TestScenario41RefetchFailsAfterExpiry(t *testing.T) {
+func TestPlumbing41RefetchFailsAfterExpiry(t *testing.T) {
 	s := newScene(t)
 	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
@@ -164,6 +164,33 @@ func TestKeysOfOneServerAreBounded(t *testing.T) {
 	s.unknown("a.ex", "ed25519:first")
 }
 
+// A Store may have more keys of a server than memory has room for.
+func TestTheKeyThatIsAskedForIsKeptOfTooMany(t *testing.T) {
+	var records careless
+	keys := map[fedinvite.KeyID]fedinvite.Signer{}
+	for i := range 100 {
+		a := testkey.Signer(t, "a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
+		fetched := start.Add(time.Duration(i-100) * day)
+		records = append(records, keyring.Record{Server: "a.ex", KeyID: a.KeyID(), Public: a.Public(), ValidUntil: fetched.Add(day), Fetched: fetched})
+		keys[a.KeyID()] = a
+	}
+	for _, id := range []fedinvite.KeyID{"ed25519:0", "ed25519:50", "ed25519:99"} {
+		s := newScene(t, withStore(records))
+		key, err := s.ring.VerifyKey(t.Context(), "a.ex", id, time.Time{})
+		if err != nil || !key.Public.Equal(keys[id].Public()) {
+			t.Errorf("%s: got %+v, %v", id, key, err)
+		}
+		s.fetched("a.ex", 0)
+	}
+	s := newScene(t, withStore(records))
+	now := testkey.Signer(t, "a.ex", "ed25519:now")
+	s.publishKeys(now)
+	s.current(now)
+	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:99", time.Time{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestServersAreBounded(t *testing.T) {
 	s := newScene(t, func(c *keyring.Config) { c.MaxServers = 2 })
 	signers := map[fedinvite.ServerName]fedinvite.Signer{}
@@ -188,7 +215,7 @@ func TestServersAreBounded(t *testing.T) {
 	s.fetched("a.ex", 2)
 }
 
-func TestScenario44And45OneFlightForAll(t *testing.T) {
+func TestPlumbing44And45OneFlightForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		a := testkey.Signer(t, "a.ex", "ed25519:1")
@@ -219,7 +246,48 @@ func TestScenario44And45OneFlightForAll(t *testing.T) {
 	})
 }
 
-func TestScenario46FailuresAreRemembered(t *testing.T) {
+func TestManyKeysOfOneServerAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		var signers []fedinvite.Signer
+		for i := range 16 {
+			signers = append(signers, testkey.Signer(t, "a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i))))
+		}
+		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), signers...).signed(t, signers...))
+		land := make(chan struct{})
+		s.net.wait = func(context.Context) { <-land }
+		var all sync.WaitGroup
+		for _, a := range signers {
+			all.Go(func() { s.current(a) })
+		}
+		all.Go(func() { s.unknown("a.ex", "ed25519:none") })
+		synctest.Wait()
+		close(land)
+		all.Wait()
+		s.fetched("a.ex", 1)
+	})
+}
+
+func TestNobodyIsAskedForACallerWhoHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		s.publishKeys(a)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.ring.VerifyKey(ctx, "a.ex", "ed25519:1", start); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		s.fetched("a.ex", 0)
+		s.current(a)
+		if _, err := s.ring.VerifyKey(ctx, "a.ex", "ed25519:1", start); err != nil {
+			t.Errorf("a key that is known: %v", err)
+		}
+	})
+}
+
+func TestPlumbing46FailuresAreRemembered(t *testing.T) {
 	s := newScene(t)
 	for range 10 {
 		s.outage("a.ex", "ed25519:1")
@@ -326,7 +394,7 @@ func TestWaitingInVainIsNotHeldAgainstTheServer(t *testing.T) {
 	})
 }
 
-func TestScenario47RefusedKey(t *testing.T) {
+func TestPlumbing47RefusedKey(t *testing.T) {
 	leaked := testkey.Signer(t, "a.ex", "ed25519:1")
 	s := newScene(t, func(c *keyring.Config) {
 		c.Refused = func(key ed25519.PublicKey) bool { return key.Equal(leaked.Public()) }
@@ -378,8 +446,30 @@ func TestOurOwnKeysNeedNoNetwork(t *testing.T) {
 	s.fetched("other.ex", 1)
 }
 
+func TestANameThatBecomesOursIsOurs(t *testing.T) {
+	theirs := testkey.Signer(t, "a.ex", "ed25519:1")
+	ours, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("ours"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := false
+	s := newScene(t, func(c *keyring.Config) {
+		c.Local = func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+			if !moved {
+				return keyring.LocalKeys{}, fedinvite.ErrNotLocal
+			}
+			return keyring.LocalKeys{Signers: []fedinvite.Signer{ours}}, nil
+		}
+	})
+	s.publishKeys(theirs)
+	s.current(theirs)
+	moved = true
+	s.current(ours)
+}
+
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	for want, c := range map[string]keyring.Config{
+		"1,048,576":  {Fetcher: newNetwork(), Now: time.Now, MaxFetches: 1 << 62},
 		"Fetcher":    {Now: time.Now},
 		"Now":        {Fetcher: newNetwork()},
 		"MaxServers": {Fetcher: newNetwork(), Now: time.Now, MaxServers: -1},

@@ -1,0 +1,311 @@
+package keyring_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
+)
+
+func withStore(s keyring.Store) func(c *keyring.Config) {
+	return func(c *keyring.Config) { c.Store = s }
+}
+
+// stored returns what the Store knows of server, sorted by key ID.
+func (v *vault) stored(t testing.TB, server fedinvite.ServerName) []keyring.Record {
+	t.Helper()
+	records, err := v.Memory.Load(t.Context(), []fedinvite.ServerName{server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(records, func(a, b keyring.Record) int { return slices.Compare([]byte(a.KeyID), []byte(b.KeyID)) })
+	return records
+}
+
+func TestWhatWasFetchedIsSavedBeforeTheLookUpEnds(t *testing.T) {
+	v := newVault()
+	s := newScene(t, withStore(v))
+	a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
+	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(-day))}).signed(t, a))
+	s.current(a)
+	v.counted(t, 1, 1)
+	want := []keyring.Record{
+		{Server: "a.ex", KeyID: "ed25519:0", Public: old.Public(), ExpiredAt: start.Add(-day), Fetched: start},
+		{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(day), Fetched: start},
+	}
+	if diff := cmp.Diff(want, v.stored(t, "a.ex")); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestARestartCostsNoRequest(t *testing.T) {
+	v := newVault()
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	before := newScene(t, withStore(v))
+	before.publishKeys(a)
+	before.current(a)
+
+	after := newScene(t, withStore(v))
+	after.current(a)
+	after.current(a)
+	after.fetched("a.ex", 0)
+	v.counted(t, 2, 1)
+}
+
+// Two processes share a Store: what one has asked a moment ago the other need not ask.
+func TestAServerIsAskedOnceAMinuteByAllProcesses(t *testing.T) {
+	v := newVault()
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	one, two := newScene(t, withStore(v)), newScene(t, withStore(v))
+	one.publishKeys(a)
+	one.current(a)
+	two.pass(59 * time.Second)
+	two.unknown("a.ex", "ed25519:2")
+	two.fetched("a.ex", 0)
+	two.pass(time.Second)
+	two.outage("a.ex", "ed25519:2")
+	two.fetched("a.ex", 1)
+}
+
+func TestARenewalByAnotherProcessIsFoundInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault()
+		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		one, two := newScene(t, withStore(v)), newScene(t, withStore(v))
+		for _, s := range []*scene{one, two} {
+			s.publishKeys(a)
+			s.current(a)
+			s.pass(day/2 + time.Hour)
+			s.publishKeys(a)
+		}
+		one.looked(a, 2)
+		two.looked(a, 0)
+		two.pass(day / 2)
+		two.looked(a, 0)
+	})
+}
+
+// This process cannot reach the server, another can.
+func TestTheStoreIsAskedDuringTheBackOff(t *testing.T) {
+	v := newVault()
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	s := newScene(t, withStore(v))
+	for range 6 { // the pause is 16 minutes then
+		s.outage("a.ex", "ed25519:1")
+		s.pass(16 * time.Minute)
+	}
+	s.outage("a.ex", "ed25519:1")
+	v.mu.Lock()
+	v.loads = 0
+	v.mu.Unlock()
+	for range 90 {
+		s.pass(time.Second)
+		s.outage("a.ex", "ed25519:1")
+	}
+	v.counted(t, 1, 0)
+	other := newScene(t, withStore(v))
+	other.pass(s.clock().Sub(start))
+	other.publishKeys(a)
+	other.current(a)
+	s.pass(time.Minute)
+	s.current(a)
+	s.fetched("a.ex", 7)
+}
+
+func TestAStoreThatFailsIsReportedAndNoMore(t *testing.T) {
+	v := newVault()
+	v.err = errors.New("disk full")
+	s := newScene(t, withStore(v))
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	s.publishKeys(a)
+	s.current(a)
+	s.reported("a.ex", 2, v.err)
+	s.current(a)
+	s.fetched("a.ex", 1)
+	s.outage("b.ex", "ed25519:1")
+	s.reported("b.ex", 1, v.err)
+	v.counted(t, 2, 1)
+}
+
+func TestAStoreThatHangsIsGivenUpAfterTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault()
+		v.wait = func(ctx context.Context) { <-ctx.Done() }
+		s := newScene(t, withStore(v), func(c *keyring.Config) { c.MaxFetches = 1 })
+		begin := time.Now()
+		var all sync.WaitGroup
+		for i := range 3 { // no turn is held while they wait for the Store
+			a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
+			s.publishKeys(a)
+			all.Go(func() { s.current(a) })
+		}
+		all.Wait()
+		if d := time.Since(begin); d != 20*time.Second {
+			t.Errorf("after %v, want one Timeout for Load and one for Save", d)
+		}
+		if len(s.reports) != 6 {
+			t.Errorf("%d reports", len(s.reports))
+		}
+	})
+}
+
+func TestLookUpsInTheStoreAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault()
+		v.wait = func(ctx context.Context) { <-ctx.Done() }
+		s := newScene(t, withStore(v), func(c *keyring.Config) { c.MaxFetches = 1 })
+		for i := range 16 {
+			go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1") }()
+		}
+		synctest.Wait()
+		begin := time.Now()
+		s.outage("a.ex", "ed25519:1")
+		if time.Since(begin) != 0 {
+			t.Error("the 17th waits")
+		}
+		time.Sleep(time.Minute)
+		v.wait = nil
+		a := testkey.Signer(t, "a.ex", "ed25519:1") // to be refused is not held against the server
+		s.publishKeys(a)
+		s.current(a)
+	})
+}
+
+// A careless is a Store that returns whatever it has.
+type careless []keyring.Record
+
+func (c careless) Load(context.Context, []fedinvite.ServerName) ([]keyring.Record, error) {
+	return c, nil
+}
+func (c careless) Save(context.Context, []keyring.Record) error { return nil }
+
+func TestRecordsOfTheStoreAreChecked(t *testing.T) {
+	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	good := keyring.Record{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(day), Fetched: start}
+	with := func(change func(r *keyring.Record)) keyring.Record {
+		r := good
+		change(&r)
+		return r
+	}
+	newScene(t, withStore(careless{good})).current(a)
+	for name, r := range map[string]keyring.Record{
+		"without end":       with(func(r *keyring.Record) { r.ValidUntil = time.Time{} }),
+		"a short key":       with(func(r *keyring.Record) { r.Public = r.Public[:5] }),
+		"no key":            with(func(r *keyring.Record) { r.Public = nil }),
+		"of another server": with(func(r *keyring.Record) { r.Server = "b.ex" }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, withStore(careless{r}))
+			s.outage("a.ex", "ed25519:1")
+			s.fetched("a.ex", 1)
+		})
+	}
+	t.Run("from a clock that is ahead", func(t *testing.T) {
+		s := newScene(t, withStore(careless{with(func(r *keyring.Record) {
+			r.ValidUntil, r.Fetched = start.Add(300*day), start.Add(293*day)
+		})}))
+		if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
+			t.Errorf("got %+v, %v", key, err)
+		}
+		// The server itself outweighs it, and may be asked.
+		wrong, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("other"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := testkey.Signer(t, "a.ex", "ed25519:2")
+		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), wrong, b).signed(t, wrong, b))
+		s.current(b)
+		s.current(wrong)
+	})
+}
+
+func TestTheStoreDoesNotOverwriteWhatIsNewer(t *testing.T) {
+	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	wrong := testkey.Signer(t, "b.ex", "ed25519:1")
+	s := newScene(t, withStore(careless{{Server: "a.ex", KeyID: "ed25519:1", Public: wrong.Public(), ValidUntil: start.Add(-day), Fetched: start.Add(-2 * day)}}))
+	s.publishKeys(a)
+	s.current(a)
+	s.reported("a.ex", 1, fedinvite.ErrMismatch)
+	s.pass(time.Hour)
+	s.unknown("a.ex", b.KeyID()) // loads again
+	s.current(a)
+}
+
+func TestKeysOfNotariesAreStoredAsSecondHand(t *testing.T) {
+	v := newVault()
+	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	o := newOffice(t)
+	s := newScene(t, withStore(v), withNotaries(o, n))
+	o.tell(n, documentOf("a.ex", start.Add(day), a).signed(t, a))
+	s.current(a)
+	want := []keyring.Record{{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(day)}}
+	if diff := cmp.Diff(want, v.stored(t, "a.ex")); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	after := newScene(t, withStore(v))
+	after.current(a)
+	after.fetched("a.ex", 0)
+}
+
+func TestAKeyThatComesWithOtherBytes(t *testing.T) {
+	for name, keepFirst := range map[string]bool{"the server is right": false, "the first ones are kept": true} {
+		t.Run(name, func(t *testing.T) {
+			v := newVault()
+			s := newScene(t, withStore(v), func(c *keyring.Config) { c.KeepFirst = keepFirst })
+			first, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+			second, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("second"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.publishKeys(first)
+			s.current(first)
+			s.reported("", 0, nil)
+			s.pass(time.Hour)
+			s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), second, b).signed(t, second, b))
+			s.current(b) // fetches
+			s.reported("a.ex", 1, fedinvite.ErrMismatch)
+			want := second
+			if keepFirst {
+				want = first
+			}
+			s.current(want)
+			if stored := v.stored(t, "a.ex"); len(stored) != 2 || !stored[0].Public.Equal(want.Public()) {
+				t.Errorf("stored: %v", stored)
+			}
+		})
+	}
+}
+
+func TestAStoreAnswerForOneKeyIsNoAnswerForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault()
+		a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+		before := newScene(t, withStore(v))
+		before.publishKeys(a)
+		before.current(a)
+
+		held := make(chan struct{})
+		v.wait = func(context.Context) { <-held }
+		s := newScene(t, withStore(v))
+		s.pass(time.Hour)
+		s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), a, b).signed(t, a, b))
+		var both sync.WaitGroup
+		both.Go(func() { s.current(a) })
+		synctest.Wait()
+		both.Go(func() { s.current(b) }) // waits for the flight of the other
+		synctest.Wait()
+		close(held)
+		both.Wait()
+		s.fetched("a.ex", 1)
+	})
+}
