@@ -9,13 +9,14 @@ import (
 // acting are the options of the commands that act for a user of our server.
 type acting struct {
 	*flags
-	name            *fedinvite.ServerName
-	keyFile, caFile *string
+	name    *fedinvite.ServerName
+	keyFile *string
+	others  *network
 }
 
 func newActing(command string) acting {
 	f := newFlags(command)
-	return acting{f, f.needServer("server-name"), f.needString("key"), f.String("ca", "", "")}
+	return acting{f, f.needServer("server-name"), f.needString("key"), f.network()}
 }
 
 // ours makes sure that an option names a user of our server.
@@ -40,11 +41,11 @@ func (a acting) outbound() (*outbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := readRoots(*a.caFile)
+	config, err := a.others.config()
 	if err != nil {
 		return nil, err
 	}
-	return newOutbound(signer, roots)
+	return newOutbound(signer, config)
 }
 
 // leaveContent is the content of a leave, but for its membership.

@@ -54,6 +54,8 @@ func commands() []command {
 		{"sign", "hash and sign an event", signUsage, runSign},
 		{"verify", "check the signatures and the content hash of an event", verifyUsage, runVerify},
 		{"keygen", "make a signing key", keygenUsage, runKeygen},
+		{"resolve", "find out where a homeserver is, step by step", resolveUsage, runResolve},
+		{"keys", "fetch a homeserver's signing keys and look at them", keysUsage, runKeys},
 		{"serve", "a homeserver that receives invites, and what ends them", serveUsage, runServe},
 		{"invite", "invite a user of another homeserver", inviteUsage, runInvite},
 		{"decline", "decline an invite that serve has stored", declineUsage, runDecline},

@@ -96,6 +96,15 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"verify", "-room-version", "1"}, "-keys is required"},
 		{[]string{"keygen", "-public", key}, "-public and -server go together"},
 		{[]string{"keygen", "-public", key, "-server", "a b"}, `bad JSON: malformed identifier: server name "a b"`},
+		{[]string{"resolve"}, "SERVER is missing"},
+		{[]string{"resolve", "a b"}, `bad JSON: malformed identifier: server name "a b"`},
+		{[]string{"resolve", "a", "b"}, `unexpected argument "b"; options come first`},
+		{[]string{"resolve", "-dns", "1.1.1.1", "a"}, `invalid value "1.1.1.1" for flag -dns: not of the form HOST:PORT`},
+		{[]string{"keys"}, "SERVER is missing"},
+		{[]string{"keys", "-notary", "n.example", "a"}, "-notary and -notary-key go together"},
+		{[]string{"keys", "-notary-key", "ed25519:1 " + testPublicKey, "a"}, "-notary and -notary-key go together"},
+		{[]string{"keys", "-notary-key", testPublicKey, "a"}, `invalid value "` + testPublicKey + `" for flag -notary-key: not of the form "ed25519:ID BASE64"`},
+		{[]string{"keys", "-notary-key", "ed25519:1 AA", "a"}, `invalid value "ed25519:1 AA" for flag -notary-key: unusable key: public key of 1 bytes`},
 		{[]string{"keygen", "now"}, `unexpected argument "now"; options come first`},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

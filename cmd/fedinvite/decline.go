@@ -9,8 +9,9 @@ import (
 )
 
 const declineUsage = `Usage:
-    fedinvite decline -server-name HOST:PORT -key FILE -store DIR
+    fedinvite decline -server-name NAME -key FILE -store DIR
                       -room ROOMID -user USER [-reason TEXT] [-ca FILE]
+                      [-allow PREFIX …]
 
 Decline an invite that a "fedinvite serve" has stored: have the inviting server make
 a leave, check it, sign it and send it back, and remove the invite from the store.
@@ -33,6 +34,13 @@ Options:
     -reason TEXT        why, for the members of the room to read
     -ca FILE            the certificate authorities to trust, in place of the
                         system's
+    -allow PREFIX       addresses that may be connected to though they are not of
+                        the public internet, such as 10.0.0.0/8, or "loopback"; may
+                        be repeated
+
+Other servers are found by their names as the specification says, by .well-known
+and SRV records if a name has no port. Only addresses of the public internet, and
+those of -allow, are connected to.
 
 Example:
     $ fedinvite decline -server-name b.example:8448 -key b.key -store b.store \

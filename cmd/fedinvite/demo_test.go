@@ -28,7 +28,7 @@ func TestDemo(t *testing.T) {
 		"v12 A and B mallory → bob, refused by B: 403 M_FORBIDDEN: This invite is not allowed.",
 		"v12 A and B dave → bob, not sent by A, rule 5.4.5: the sender's power level is below the invite level",
 	), got)
-	end := regexp.MustCompile(`\n44 invites in \d+m?s: 14 declined, 14 taken back, 14 local, 2 refused, as they had to be\.\n$`)
+	end := regexp.MustCompile(`\n44 invites in [\d.]+m?s: 14 declined, 14 taken back, 14 local, 2 refused, as they had to be\.\n$`)
 	if !end.MatchString(out) || strings.Contains(out, "FAILED") {
 		t.Errorf("the end is not as it should be:\n%s", out)
 	}

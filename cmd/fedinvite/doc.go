@@ -24,28 +24,46 @@ For example, make a key, sign an event with it and look at the event's ID:
 	fedinvite sign -room-version 12 -server a.example -key a.key event.json |
 		fedinvite event -room-version 12
 
-# Servers
+# Looking at servers
+
+Where a server is, step by step, and whether it answers; and the keys that it
+publishes, those that count and those that do not, compared with what a notary has:
+
+	fedinvite resolve [-connect] [-ca FILE] [-allow PREFIX …] [-dns HOST:PORT]
+	                  [-json] SERVER
+	fedinvite keys    [-notary NAME -notary-key KEY …] [-ca FILE]
+	                  [-allow PREFIX …] [-dns HOST:PORT] [-json] SERVER
+
+For example, why can other servers not reach mine?
+
+	fedinvite resolve -connect a.example
+
+# Being a server
 
 A server that receives invites, and the invite of one of its users:
 
-	fedinvite serve   -server-name HOST:PORT -listen ADDR -key FILE
-	                  -tls-cert FILE -tls-key FILE [-ca FILE] [-block NAME …]
-	                  [-store DIR]
-	fedinvite invite  -server-name HOST:PORT -key FILE -room-version V
+	fedinvite serve   -server-name NAME -listen ADDR -key FILE
+	                  -tls-cert FILE -tls-key FILE [-ca FILE] [-allow PREFIX …]
+	                  [-block NAME …] [-store DIR]
+	fedinvite invite  -server-name NAME -key FILE -room-version V
 	                  -sender USER -to USER [-room-name NAME] [-ca FILE]
-	                  [-store DIR]
+	                  [-allow PREFIX …] [-store DIR]
 
 An invite ends when the invited user declines it or the inviting one takes it back. A
 store keeps, for all commands of one server, the invites that its users hold and the
 rooms that they have made:
 
-	fedinvite decline -server-name HOST:PORT -key FILE -store DIR
+	fedinvite decline -server-name NAME -key FILE -store DIR
 	                  -room ROOMID -user USER [-reason TEXT] [-ca FILE]
-	fedinvite rescind -server-name HOST:PORT -key FILE -store DIR
-	                  -room ROOMID -sender USER -to USER [-reason TEXT] [-ca FILE]
+	                  [-allow PREFIX …]
+	fedinvite rescind -server-name NAME -key FILE -store DIR
+	                  -room ROOMID -sender USER -to USER [-reason TEXT]
+	                  [-ca FILE] [-allow PREFIX …]
 
 Other servers fetch our keys before they accept anything, so these commands need a
-serve of the same name and key to be running.
+serve of the same name and key to be running. A server whose name has no port is found
+by .well-known and SRV records. Only addresses of the public internet are connected
+to, and those that -allow names.
 
 	fedinvite help COMMAND
 

@@ -45,7 +45,7 @@ type witness interface {
 }
 
 // newHomeserver returns the homeserver in whose name o sends.
-func newHomeserver(o *outbound, kept store, block blockList, w witness) (*homeserver, error) {
+func newHomeserver(o *outbound, kept store, d door, w witness) (*homeserver, error) {
 	publish, err := keyring.NewPublishHandler(keyring.PublishConfig{
 		Local:   o.local,
 		Now:     time.Now,
@@ -60,8 +60,8 @@ func newHomeserver(o *outbound, kept store, block blockList, w witness) (*homese
 		Keys:        o.keys,
 		Handler:     fedinvite.HandlerFunc(func(_ context.Context, inv *fedinvite.Invite) error { return kept.hold(inv.Event) }),
 		Credentials: credentials,
-		Admit:       block.admit,
-		Policy:      policy.Chain(block.users, policy.OnePending(pending(kept))),
+		Admit:       d.admit,
+		Policy:      d.policy(policy.OnePending(pending(kept))),
 		Done:        w.received,
 	})
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 )
 
 const inviteUsage = `Usage:
-    fedinvite invite -server-name HOST:PORT -key FILE -room-version V
+    fedinvite invite -server-name NAME -key FILE -room-version V
                      -sender USER -to USER [-room-name NAME] [-ca FILE]
-                     [-store DIR]
+                     [-allow PREFIX …] [-store DIR]
 
 Make a room, invite a user of another homeserver into it, check that server's
 answer and signature, and write the finished event as one line of canonical JSON.
@@ -33,10 +33,14 @@ Options:
     -room-name NAME     a name for the room, which the invited user sees
     -ca FILE            the certificate authorities to trust, in place of the
                         system's
+    -allow PREFIX       addresses that may be connected to though they are not of
+                        the public internet, such as 10.0.0.0/8, or "loopback"; may
+                        be repeated
     -store DIR          where to keep the room; made if it is not there
 
-The other server is asked at the host and port of its name, 8448 if it has none;
-delegation is not followed.
+Other servers are found by their names as the specification says, by .well-known
+and SRV records if a name has no port. Only addresses of the public internet, and
+those of -allow, are connected to.
 
 Example:
     $ fedinvite invite -server-name a.example:8448 -key a.key -room-version 12 \

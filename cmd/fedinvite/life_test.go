@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 )
 
 const inviteV2Path = "/_matrix/federation/v2/invite/"
@@ -27,7 +28,7 @@ func kept(t testing.TB) (options []string) {
 // act runs a command of the server's, with its store.
 func (s *server) act(t testing.TB, command, dir string, further ...string) result {
 	t.Helper()
-	args := []string{command, "-server-name", s.name, "-key", s.keyFile, "-ca", s.ca, "-store", dir}
+	args := []string{command, "-server-name", s.name, "-key", s.keyFile, "-ca", s.ca, "-allow", "loopback", "-store", dir}
 	return runCommand(t.Context(), "", append(args, further...)...)
 }
 
@@ -247,6 +248,11 @@ func (st *site) listenAndServe(t testing.TB, address string, h http.Handler) (st
 	if err != nil {
 		t.Fatal(err)
 	}
+	return listenAndServe(t, address, cert, h)
+}
+
+func listenAndServe(t testing.TB, address string, cert tls.Certificate, h http.Handler) (stop func()) {
+	t.Helper()
 	srv, l := newServer(h, cert, io.Discard), listen(t, address)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.ServeTLS(l, "", "") })
@@ -269,7 +275,7 @@ func (s *server) outbound(t testing.TB) *outbound {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := newOutbound(signer, roots)
+	o, err := newOutbound(signer, connecting(roots, discovery.Loopback()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +290,11 @@ func (st *site) homeserver(t testing.TB, s *server, dir string, then func(invite
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHomeserver(s.outbound(t), d, newBlockList(), newOutcomes(io.Discard))
+	anybody, err := newDoor(unlimited())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHomeserver(s.outbound(t), d, anybody, newOutcomes(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +366,7 @@ func TestLifeRefusals(t *testing.T) {
 		}
 	}
 	decline := func(dir string, further ...string) []string {
-		return append([]string{"decline", "-server-name", s.name, "-key", s.keyFile, "-ca", s.ca, "-store", dir}, further...)
+		return append([]string{"decline", "-server-name", s.name, "-key", s.keyFile, "-ca", s.ca, "-allow", "loopback", "-store", dir}, further...)
 	}
 	rescind := func(dir string, further ...string) []string {
 		args := decline(dir, further...)

@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
@@ -21,14 +20,14 @@ type outbound struct {
 	close  func() // the connections that no request is using
 }
 
-// newOutbound returns the outbound side of the signer's server.
-// It trusts the certificate authorities in roots; nil: the system's.
-func newOutbound(signer fedinvite.Signer, roots *x509.CertPool) (*outbound, error) {
-	direct := fedclient.NewDirect(&tls.Config{RootCAs: roots})
-	client, err := fedclient.New(fedclient.Config{
-		UserAgent: "fedinvite/" + moduleVersion(),
-		Transport: direct,
-	})
+// newOutbound returns the outbound side of the signer's server, which connects as c says.
+func newOutbound(signer fedinvite.Signer, c discovery.Config) (*outbound, error) {
+	transport, err := discovery.New(c)
+	if err != nil {
+		return nil, err
+	}
+	// Once, because whoever runs a command can run it again.
+	client, err := fedclient.New(fedclient.Config{UserAgent: userAgent(), Transport: transport, Retries: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +36,7 @@ func newOutbound(signer fedinvite.Signer, roots *x509.CertPool) (*outbound, erro
 	if err != nil {
 		return nil, err
 	}
-	return &outbound{signer, local, client, keys, direct.CloseIdleConnections}, nil
+	return &outbound{signer, local, client, keys, transport.CloseIdleConnections}, nil
 }
 
 func (o *outbound) name() fedinvite.ServerName { return o.signer.ServerName() }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 )
 
 // A stage is where the homeservers of the demonstration run.
@@ -80,10 +81,14 @@ func newPeer(label string, name fedinvite.ServerName, a *authority, block []stri
 	if p.cert, err = a.serverCertificate(); err != nil {
 		return nil, err
 	}
-	if p.outbound, err = newOutbound(signer, a.roots); err != nil {
+	if p.outbound, err = newOutbound(signer, connecting(a.roots, discovery.Loopback())); err != nil {
 		return nil, err
 	}
-	p.homeserver, err = newHomeserver(p.outbound, p.kept, newBlockList(block...), p)
+	d, err := newDoor(unlimited(), block...)
+	if err != nil {
+		return nil, err
+	}
+	p.homeserver, err = newHomeserver(p.outbound, p.kept, d, p)
 	return p, err
 }
 

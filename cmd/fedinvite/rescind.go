@@ -11,9 +11,9 @@ import (
 )
 
 const rescindUsage = `Usage:
-    fedinvite rescind -server-name HOST:PORT -key FILE -store DIR
+    fedinvite rescind -server-name NAME -key FILE -store DIR
                       -room ROOMID -sender USER -to USER [-reason TEXT]
-                      [-ca FILE]
+                      [-ca FILE] [-allow PREFIX …]
 
 Take back an invite into a room that "fedinvite invite" has stored: make the leave
 of the invited user, add it to the stored room and send it to the invited user's
@@ -35,6 +35,13 @@ Options:
     -reason TEXT        why, for the members of the room to read
     -ca FILE            the certificate authorities to trust, in place of the
                         system's
+    -allow PREFIX       addresses that may be connected to though they are not of
+                        the public internet, such as 10.0.0.0/8, or "loopback"; may
+                        be repeated
+
+Other servers are found by their names as the specification says, by .well-known
+and SRV records if a name has no port. Only addresses of the public internet, and
+those of -allow, are connected to.
 
 Example:
     $ fedinvite rescind -server-name a.example:8448 -key a.key -store a.store \

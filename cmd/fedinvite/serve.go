@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+
+	"github.com/seed-0a46cb1a/fedinvite/ratelimit"
 )
 
 const serveUsage = `Usage:
-    fedinvite serve -server-name HOST:PORT -listen ADDR -key FILE
-                    -tls-cert FILE -tls-key FILE [-ca FILE] [-block NAME …]
-                    [-store DIR]
+    fedinvite serve -server-name NAME -listen ADDR -key FILE
+                    -tls-cert FILE -tls-key FILE [-ca FILE] [-allow PREFIX …]
+                    [-block NAME …] [-store DIR]
 
 Be a homeserver for the whole life of an invite: answer requests for keys and
 version; check the invites to users of the server as the specification says, and
@@ -22,6 +24,10 @@ With -store the invites are in DIR, a file each, and so are the rooms that
 "fedinvite invite" makes there; of more than 1000 invites the newest are refused.
 Without it the last 1000 are kept in memory, and there are no rooms. A store belongs
 to one server name; all commands of that server may use it at once.
+
+Of each remote address, server, user and room only so many invites are taken in a
+while, and for each user; see the package ratelimit for how many. What is more is
+refused with M_LIMIT_EXCEEDED, and the sending server may try again later.
 
 Each thing that happens is a line of JSON on standard output. Its member event is
 
@@ -45,13 +51,17 @@ Options:
     -tls-key FILE       the certificate's private key, in PEM (required)
     -ca FILE            the certificate authorities to trust, in place of the
                         system's, when other servers are asked for their keys
+    -allow PREFIX       addresses that may be connected to though they are not of
+                        the public internet, such as 10.0.0.0/8, or "loopback"; may
+                        be repeated
     -block NAME         a server or user whose invites are refused, where * stands
                         for any text and ? for a character; may be repeated
     -store DIR          where invites and rooms are; made if it is not there
 
-Other servers are asked for their keys at the host and port of their name, 8448 if
-it has none; delegation is not followed. A request may claim to come from any server
-that this machine can reach: do not serve strangers next to private networks.
+Whoever sends a request says which server it comes from, and that one is asked for
+its keys. It is found by its name as the specification says, by .well-known and SRV
+records if the name has no port; only addresses of the public internet, and those of
+-allow, are connected to.
 
 Example:
     $ fedinvite serve -server-name a.example:8448 -listen :8448 -key a.key \
@@ -65,7 +75,7 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	keyFile := f.needString("key")
 	certFile := f.needString("tls-cert")
 	tlsKeyFile := f.needString("tls-key")
-	caFile := f.String("ca", "", "")
+	others := f.network()
 	blocked := f.block()
 	storeDir := f.String("store", "", "")
 	if err := f.parseAlone(args); err != nil {
@@ -79,11 +89,11 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	roots, err := readRoots(*caFile)
+	config, err := others.config()
 	if err != nil {
 		return err
 	}
-	o, err := newOutbound(signer, roots)
+	o, err := newOutbound(signer, config)
 	if err != nil {
 		return err
 	}
@@ -91,7 +101,11 @@ func runServe(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	h, err := newHomeserver(o, kept, newBlockList(*blocked...), newOutcomes(s.out))
+	d, err := newDoor(ratelimit.Config{}, *blocked...)
+	if err != nil {
+		return err
+	}
+	h, err := newHomeserver(o, kept, d, newOutcomes(s.out))
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 
 // site is where the servers of a test run: one certificate authority and its files.
 type site struct {
+	authority        *authority
 	ca, cert, tlsKey string
 	client           *http.Client // trusts the authority
 	cancel           []func()     // of the servers that run; ending takes each a second
@@ -44,10 +45,11 @@ func newSite(t testing.TB) *site {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.roots}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &site{
-		ca:     writePEM(t, "CERTIFICATE", a.cert.Raw),
-		cert:   writePEM(t, "CERTIFICATE", pair.Certificate[0]),
-		tlsKey: writePEM(t, "PRIVATE KEY", key),
-		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
+		authority: a,
+		ca:        writePEM(t, "CERTIFICATE", a.cert.Raw),
+		cert:      writePEM(t, "CERTIFICATE", pair.Certificate[0]),
+		tlsKey:    writePEM(t, "PRIVATE KEY", key),
+		client:    &http.Client{Transport: transport, Timeout: 10 * time.Second},
 	}
 }
 
@@ -72,7 +74,7 @@ func (st *site) serveArgs(t testing.TB, further ...string) (s *server, args []st
 	t.Helper()
 	s = &server{site: st, name: freeAddress(t), keyFile: writeFile(t, succeed(t, "", "keygen"))}
 	args = []string{"serve", "-server-name", s.name, "-listen", s.name, "-key", s.keyFile,
-		"-tls-cert", st.cert, "-tls-key", st.tlsKey, "-ca", st.ca}
+		"-tls-cert", st.cert, "-tls-key", st.tlsKey, "-ca", st.ca, "-allow", "loopback"}
 	s.args = append(args, further...)
 	return s, s.args
 }
@@ -161,7 +163,7 @@ func freeAddress(t testing.TB) string {
 func (s *server) invite(t testing.TB, version, sender, invitee string) result {
 	t.Helper()
 	return runCommand(t.Context(), "", "invite", "-server-name", s.name, "-key", s.keyFile, "-room-version", version,
-		"-sender", sender, "-to", invitee, "-room-name", "Tea", "-ca", s.ca)
+		"-sender", sender, "-to", invitee, "-room-name", "Tea", "-ca", s.ca, "-allow", "loopback")
 }
 
 func (s *server) user(localpart string) string { return "@" + localpart + ":" + s.name }
@@ -454,7 +456,8 @@ func TestServeRefusesToStart(t *testing.T) {
 		status int
 		err    string
 	}{
-		{args[:len(args)-4], statusUsage, "-tls-key is required"},
+		{args[:len(args)-6], statusUsage, "-tls-key is required"},
+		{change("-allow", "10.0.0.0/33"), statusUsage, `invalid value "10.0.0.0/33" for flag -allow`},
 		{append(change("", ""), "-block", "@a"), statusUsage, `invalid value "@a" for flag -block`},
 		{append(change("", ""), "-block", "a b"), statusUsage, `invalid value "a b" for flag -block`},
 		{append(change("", ""), "file"), statusUsage, `unexpected argument "file"`},
