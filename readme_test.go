@@ -7,12 +7,18 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/policy"
+	"github.com/seed-0a46cb1a/fedinvite/ratelimit"
 
 	// README: imports
 	"net/http"
@@ -86,6 +92,50 @@ func invite(ctx context.Context, inviter *fedclient.Inviter, roomID, sender, inv
 
 // README: end
 
+// README: reach
+// reach returns what finds other servers, connects to them and knows their keys. It is
+// for the whole process: connections, keys and failures are remembered in it.
+func reach(local keyring.Local, store keyring.Store, notaries ...keyring.Notary) (*fedclient.Client, *keyring.Ring, error) {
+	transport, err := discovery.New(discovery.Config{
+		UserAgent: "example/1.0",
+		Deny:      []netip.Prefix{netip.MustParsePrefix("203.0.114.0/24")}, // public, but our own network
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
+	if err != nil {
+		return nil, nil, err
+	}
+	ring, err := keyring.New(keyring.Config{
+		Fetcher:  client,
+		Notaries: notaries, // asked for the keys of servers that do not answer
+		Store:    store,    // keyring/sqlstore, for all processes of a homeserver
+		Local:    local,
+		Now:      time.Now,
+	})
+	return client, ring, err
+}
+
+// README: end
+
+// README: guard
+// guard adds limits to the configuration of a Receiver, and says of requests whose
+// signature does not verify what a reverse proxy may have done to them.
+func guard(c *fedinvite.Config, ring *keyring.Ring) error {
+	limiter, err := ratelimit.New(ratelimit.Config{Now: time.Now})
+	if err != nil {
+		return err
+	}
+	c.Admit = limiter.Admit // by remote address, before any key is fetched
+	c.Policy = policy.Chain(policy.BlockServers("*.evil.example"), limiter.Policy)
+	hints := xmatrix.NewHints(time.Now) // while the proxy is being set up
+	c.Credentials = xmatrix.Verifier{Keys: ring, Now: time.Now, Hints: hints}.Credentials
+	return nil
+}
+
+// README: end
+
 // What the README shows must compile and be what is tested here.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
@@ -108,6 +158,8 @@ func TestREADME(t *testing.T) {
 	for _, want := range []string{
 		"import (\n" + between("\t// README: imports\n", ")\n") + ")\n\n" + between("// README: code\n", end),
 		between("// README: send\n", end),
+		between("// README: reach\n", end),
+		between("// README: guard\n", end),
 	} {
 		if !strings.Contains(string(readme), "```go\n"+want+"```\n") {
 			t.Errorf("README.md does not have this Go block:\n%s", want)
@@ -168,7 +220,11 @@ func TestREADMESend(t *testing.T) {
 	defer server.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: fedclient.NewDirect(&tls.Config{RootCAs: roots})})
+	transport, err := discovery.New(discovery.Config{TLS: &tls.Config{RootCAs: roots}, Allow: discovery.Loopback()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: transport})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,5 +241,56 @@ func TestREADMESend(t *testing.T) {
 	var told *fedinvite.Error
 	if !errors.As(err, &told) || told.Code != fedinvite.CodeInviteBlocked {
 		t.Errorf("error %v, want what the client is told", err)
+	}
+}
+
+func TestREADMEReach(t *testing.T) {
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ConnState = func(net.Conn, http.ConnState) { connections.Add(1) }
+	server.StartTLS()
+	defer server.Close()
+	own := newSigner(t, "a.example")
+	client, ring, err := reach(keyring.Signers(own), keyring.NewMemory(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fedinvite.ServerName(server.Listener.Addr().String())
+	if _, err := client.FetchServerKeys(t.Context(), name); !errors.Is(err, discovery.ErrAddress) {
+		t.Errorf("asking a server on the loopback interface: %v", err)
+	}
+	if _, err := ring.VerifyKey(t.Context(), name, "ed25519:1", time.Time{}); !errors.Is(err, discovery.ErrAddress) {
+		t.Errorf("a key of that server: %v", err)
+	}
+	if n := connections.Load(); n != 0 {
+		t.Errorf("%d connections to the loopback interface", n)
+	}
+	if key, err := ring.VerifyKey(t.Context(), own.ServerName(), own.KeyID(), time.Time{}); err != nil || !key.Public.Equal(own.Public()) {
+		t.Errorf("our own key: %+v, %v", key, err)
+	}
+}
+
+func TestREADMEGuard(t *testing.T) {
+	_, ring, err := reach(keyring.Signers(newSigner(t, "b.example")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c fedinvite.Config
+	if err := guard(&c, ring); err != nil {
+		t.Fatal(err)
+	}
+	d := fedinvite.Delivery{Remote: netip.MustParseAddrPort("198.51.100.7:4000")}
+	for range 100 {
+		if err = c.Admit(t.Context(), &d); err != nil {
+			break
+		}
+	}
+	var refusal *fedinvite.Error
+	if !errors.As(err, &refusal) || refusal.Code != fedinvite.CodeLimitExceeded || refusal.RetryAfter <= 0 {
+		t.Errorf("a hundred requests of one address: %v", err)
+	}
+	err = c.Policy(t.Context(), &fedinvite.Invite{Origin: "a.evil.example"})
+	if !errors.As(err, &refusal) || refusal.Code == fedinvite.CodeLimitExceeded {
+		t.Errorf("a blocked server: %v", err)
 	}
 }
