@@ -67,7 +67,7 @@ func wantOK(t testing.TB, h http.Handler, req *http.Request) []byte {
 	return w.Body.Bytes()
 }
 
-func TestHTTPAuthorization(t *testing.T) {
+func TestPlumbingAuthorization(t *testing.T) {
 	r := newRoom(t, fedinvite.RoomV11)
 	base := r.sendInvite(t)
 	assume := func(c *fedinvite.Config) {
@@ -177,7 +177,7 @@ func TestHTTPAuthorization(t *testing.T) {
 	})
 }
 
-func TestHTTPBody(t *testing.T) {
+func TestPlumbingBody(t *testing.T) {
 	r := newRoom(t, fedinvite.RoomV11)
 	base := r.sendInvite(t)
 	signed := func(body string) *http.Request {
@@ -265,7 +265,7 @@ type cutReader struct{}
 
 func (cutReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func TestHTTPPath(t *testing.T) {
+func TestPlumbingPath(t *testing.T) {
 	r, v1 := newRoom(t, fedinvite.RoomV11), newRoom(t, fedinvite.RoomV1)
 	base := r.sendInvite(t)
 	const prefix = "/_matrix/federation/v2/invite/"
@@ -402,7 +402,7 @@ func (l letter) rawAuthorization(t testing.TB, target string) string {
 	return req.Header.Get("Authorization")
 }
 
-func TestHTTPOnTheWire(t *testing.T) {
+func TestPlumbingOnTheWire(t *testing.T) {
 	v1, r := newRoom(t, fedinvite.RoomV1), newRoom(t, fedinvite.RoomV11)
 	base := r.sendInvite(t)
 

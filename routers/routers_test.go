@@ -83,7 +83,7 @@ var routers = map[string]func(rc http.Handler) http.Handler{
 
 // Scenario 27: mounted under any router, whatever is in the event ID: 200. Others'
 // paths: not ours.
-func Test27Routers(t *testing.T) {
+func TestPlumbing27Routers(t *testing.T) {
 	a, b := newSigner(t, "a.example"), newSigner(t, "b.example")
 	keys := fedinvite.KeyMap{}
 	keys.Add(a)
