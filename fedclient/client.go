@@ -6,16 +6,21 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 )
 
 // A Config says how a [Client] works.
 type Config struct {
-	// UserAgent is the User-Agent of every request, "name/version". Required.
+	// UserAgent is the User-Agent of every request, "name/version", in printable ASCII.
+	// Required.
 	UserAgent string
-	// Transport carries the requests; see the package comment. nil: [NewDirect].
+	// Transport carries the requests; see the package comment. nil: a [discovery.Transport]
+	// of the Client's own, with the system's roots, that connects to public addresses only.
+	// Clients that share one share its connections and what it knows.
 	Transport http.RoundTripper
 	// Timeout bounds one request with all its attempts and the pauses between them, and
 	// all of [Client.SendInvite]; 0: 60 s. A [Request] may have another.
@@ -33,9 +38,9 @@ type Config struct {
 	// the specification says, in place of only when the v2 endpoint is unknown.
 	// Either way this is done for room versions 1 and 2 only.
 	FallbackAlways bool
-	// Now is the clock of the Backoff that takes the place of nil, and tells how long a
-	// server was waited for; nil: time.Now. What bounds a request is a context, which has
-	// a clock of its own.
+	// Now is the clock of the Backoff and the Transport that take the place of nil, and
+	// tells how long a server was waited for; nil: time.Now. What bounds a request is a
+	// context, which has a clock of its own.
 	Now func() time.Time
 	// Random returns a number from 0 up to, but not including, 1, by which pauses differ;
 	// nil: math/rand/v2's.
@@ -56,11 +61,10 @@ func New(c Config) (*Client, error) {
 	switch {
 	case c.UserAgent == "":
 		return nil, errors.New("fedclient: Config.UserAgent is required")
+	case strings.ContainsFunc(c.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }):
+		return nil, errors.New("fedclient: Config.UserAgent must be printable ASCII")
 	case c.Timeout < 0 || c.KeyTimeout < 0:
 		return nil, errors.New("fedclient: Config.Timeout and KeyTimeout must not be negative")
-	}
-	if c.Transport == nil {
-		c.Transport = NewDirect(nil)
 	}
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
@@ -76,6 +80,13 @@ func New(c Config) (*Client, error) {
 	}
 	if c.Random == nil {
 		c.Random = rand.Float64
+	}
+	if c.Transport == nil {
+		transport, err := discovery.New(discovery.Config{UserAgent: c.UserAgent, Now: c.Now})
+		if err != nil {
+			return nil, err
+		}
+		c.Transport = transport
 	}
 	if c.Backoff == nil {
 		backoff, err := NewBackoff(BackoffConfig{Now: c.Now, Random: c.Random})

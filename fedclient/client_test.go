@@ -2,7 +2,6 @@ package fedclient_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,7 @@ func TestTargetsArriveAsSigned(t *testing.T) {
 	keys.Add(us)
 	var target string
 	var segments []string
-	name, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	name, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		c, err := xmatrix.Verifier{Keys: keys, Now: clock}.Credentials(r)
 		if err == nil {
@@ -59,7 +58,7 @@ func TestTargetsArriveAsSigned(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = io.WriteString(w, "{}")
 	}))
-	client := newClient(t, direct)
+	client := newClient(t, transport)
 	for _, path := range [][]string{
 		{"x", "!r:ex", "$a/b+c"},
 		{"x", "!r:ex", "$a%2Fb"},
@@ -115,11 +114,11 @@ func TestPlumbing58AnswersThatAreNone(t *testing.T) {
 		"201": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server, direct := serveTLS(t, c.serve)
+			server, transport := serveTLS(t, c.serve)
 			attempts := 0
 			client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
 				attempts++
-				return direct.RoundTrip(r)
+				return transport.RoundTrip(r)
 			}), retrying)
 			got, err := client.Do(t.Context(), fedclient.Request{Method: "PUT", Destination: server, Path: []string{"x"}})
 			if attempts != 1 {
@@ -137,11 +136,11 @@ func TestPlumbing58AnswersThatAreNone(t *testing.T) {
 }
 
 func TestExactlyTheLargestReply(t *testing.T) {
-	server, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "Application/JSON")
 		_, _ = io.WriteString(w, strings.Repeat(" ", 1<<20))
 	}))
-	client := newClient(t, direct)
+	client := newClient(t, transport)
 	r := fedclient.Request{Method: "GET", Destination: server, Path: []string{"x"}}
 	if got, err := client.Do(t.Context(), r); err != nil || len(got) != 1<<20 {
 		t.Errorf("%d bytes, %v", len(got), err)
@@ -154,14 +153,14 @@ func TestExactlyTheLargestReply(t *testing.T) {
 
 func TestFetchServerKeys(t *testing.T) {
 	size := 256 << 10
-	server, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != "GET" || r.RequestURI != "/_matrix/key/v2/server" || r.Header.Get("Authorization") != "" {
 			t.Errorf("%s %s: %v", r.Method, r.RequestURI, r.Header)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, strings.Repeat(" ", size))
 	}))
-	client := newClient(t, direct)
+	client := newClient(t, transport)
 	if got, err := client.FetchServerKeys(t.Context(), server); err != nil || len(got) != size {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
@@ -174,7 +173,7 @@ func TestFetchServerKeys(t *testing.T) {
 func TestQueryServerKeys(t *testing.T) {
 	const body = `{"server_keys":{"b.ex":{"ed25519:1":{"minimum_valid_until_ts":1}}}}`
 	size := 4 << 20
-	server, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got, err := io.ReadAll(r.Body)
 		if err != nil || string(got) != body || r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s, %v, %v", got, r.Header, err)
@@ -185,7 +184,7 @@ func TestQueryServerKeys(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, strings.Repeat(" ", size))
 	}))
-	client := newClient(t, direct)
+	client := newClient(t, transport)
 	if got, err := client.QueryServerKeys(t.Context(), server, []byte(body)); err != nil || len(got) != size {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
@@ -263,54 +262,6 @@ func TestRequestsThatAreNotMade(t *testing.T) {
 		if _, err := client.Do(t.Context(), r); err == nil || errors.Is(err, fedclient.ErrUnreachable) {
 			t.Errorf("%s: got %v", name, err)
 		}
-	}
-}
-
-func TestDirectDialsTheNameOrPort8448(t *testing.T) {
-	stop := errors.New("stop")
-	for name, want := range map[fedinvite.ServerName]string{
-		"127.0.0.1":     "127.0.0.1:8448",
-		"127.0.0.1:443": "127.0.0.1:443",
-		"[::1]":         "[::1]:8448",
-		"[::1]:1":       "[::1]:1",
-	} {
-		var dialled, host string
-		direct := fedclient.NewDirect(nil)
-		fedclient.OnDial(direct, func(addr string) error { dialled = addr; return stop })
-		client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
-			host = r.Host
-			res, err := direct.RoundTrip(r)
-			if r.URL.Host != string(name) {
-				t.Errorf("the request was changed: %s", r.URL)
-			}
-			return res, err
-		}))
-		if _, err := client.FetchServerKeys(t.Context(), name); !errors.Is(err, stop) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if dialled != want || host != string(name) {
-			t.Errorf("%s: dialled %s with Host %s", name, dialled, host)
-		}
-	}
-}
-
-// The header has the name as it is, even if the port was not part of it.
-func TestDirectSendsTheServerNameAsHost(t *testing.T) {
-	var host string
-	server, direct := serveTLS(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host = r.Host }))
-	fedclient.DialInstead(direct, string(server))
-	_, _ = newClient(t, direct).FetchServerKeys(t.Context(), "127.0.0.1")
-	if host != "127.0.0.1" {
-		t.Errorf("Host: %s", host)
-	}
-}
-
-func TestDirectChecksCertificates(t *testing.T) {
-	server, _ := serveTLS(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("asked") }))
-	_, err := newClient(t, fedclient.NewDirect(&tls.Config{MinVersion: tls.VersionTLS10})).FetchServerKeys(t.Context(), server)
-	var bad *tls.CertificateVerificationError
-	if !errors.As(err, &bad) || !errors.Is(err, fedclient.ErrUnreachable) {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -404,6 +355,8 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 		"UserAgent":  {},
 		"Timeout":    {UserAgent: "x", Timeout: -1},
 		"KeyTimeout": {UserAgent: "x", KeyTimeout: -1},
+		"fedclient: Config.UserAgent must be printable ASCII": {UserAgent: "é"},
+		"fedclient: Config.UserAgent must be printable":       {UserAgent: "a\r\nb"},
 	} {
 		if _, err := fedclient.New(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want the name %s", err, want)

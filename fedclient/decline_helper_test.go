@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
@@ -63,11 +64,11 @@ func (n *notary) events() (events []string) {
 // A resident is a server in the room, which checks requests and gives the answers that its
 // test wants.
 type resident struct {
-	t      *testing.T
-	name   fedinvite.ServerName
-	rules  fedinvite.Rules
-	keys   fedinvite.KeyMap
-	direct *fedclient.Direct // to any server on the loopback interface
+	t         *testing.T
+	name      fedinvite.ServerName
+	rules     fedinvite.Rules
+	keys      fedinvite.KeyMap
+	transport *discovery.Transport // to any server on the loopback interface
 	// The answers; nil: good ones, but v1 is not known.
 	makeLeave, sendLeave, sendLeaveV1 http.HandlerFunc
 	change                            func(template map[string]any)
@@ -80,7 +81,7 @@ type resident struct {
 func newResident(t *testing.T, version fedinvite.RoomVersion) *resident {
 	t.Helper()
 	p := &resident{t: t, rules: rulesOf(t, version), keys: fedinvite.KeyMap{}}
-	p.name, p.direct = serveTLS(t, p)
+	p.name, p.transport = serveTLS(t, p)
 	p.keys.Add(testkey.Signer(t, "b.ex", "ed25519:1"))
 	return p
 }
@@ -234,7 +235,7 @@ func declineBy(t *testing.T, n *notary, residents ...*resident) (fedclient.Decli
 	for _, p := range residents {
 		r.Servers = append(r.Servers, p.name)
 	}
-	return newClient(t, residents[0].direct).Decline(t.Context(), r)
+	return newClient(t, residents[0].transport).Decline(t.Context(), r)
 }
 
 // took demands that the server took the leave.

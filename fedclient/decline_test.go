@@ -291,7 +291,7 @@ func TestDeclineTakesNobodyElsesErrorForTheServers(t *testing.T) {
 		p := newResident(t, fedinvite.RoomV11)
 		p.sendLeaveV1 = answerJSON(403, `{"errcode":"M_FORBIDDEN","error":"no"}`)
 		d, err := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
-			res, err := p.direct.RoundTrip(r)
+			res, err := p.transport.RoundTrip(r)
 			if r.Method == http.MethodPut && err == nil {
 				_ = res.Body.Close()
 				return nil, fmt.Errorf("the answer was lost: %w", unknown)
@@ -306,7 +306,7 @@ func TestDeclineTakesNobodyElsesErrorForTheServers(t *testing.T) {
 	t.Run("the Signer's", func(t *testing.T) {
 		p := newResident(t, fedinvite.RoomV11)
 		var asked []string
-		_, err := newClient(t, p.direct).Decline(t.Context(), fedclient.DeclineRequest{
+		_, err := newClient(t, p.transport).Decline(t.Context(), fedclient.DeclineRequest{
 			Invite: p.invite(), Time: now, Signer: signerFunc{newNotary(t), func(message string) error {
 				if !strings.Contains(message, "send_leave") {
 					return nil
@@ -325,7 +325,7 @@ func TestDeclineTakesNobodyElsesErrorForTheServers(t *testing.T) {
 		for _, fails := range []func(string) bool{isEvent, func(m string) bool { return !isEvent(m) }} {
 			p := newResident(t, fedinvite.RoomV11)
 			p.makeLeave = hangsUp // so that isEvent is about leave.Local
-			_, err := newClient(t, p.direct).Decline(t.Context(), fedclient.DeclineRequest{
+			_, err := newClient(t, p.transport).Decline(t.Context(), fedclient.DeclineRequest{
 				Invite: p.invite(), Time: now, Signer: signerFunc{newNotary(t), func(message string) error {
 					if fails(message) {
 						return busy
@@ -356,13 +356,12 @@ func (s signerFunc) Sign(ctx context.Context, message []byte) ([]byte, error) {
 // Without a connection the leave was never on its way.
 func TestDeclineWithoutAConnectionForTheLeave(t *testing.T) {
 	p := newResident(t, fedinvite.RoomV11)
-	unreachable := fedclient.NewDirect(nil)
-	fedclient.OnDial(unreachable, func(string) error { return errors.New("connection refused") })
+	unreachable := unconnected(t, errors.New("connection refused"))
 	d, err := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
 		if r.Method == http.MethodPut {
 			return unreachable.RoundTrip(r)
 		}
-		return p.direct.RoundTrip(r)
+		return p.transport.RoundTrip(r)
 	})).Decline(t.Context(), fedclient.DeclineRequest{
 		Invite: p.invite(), Signer: newNotary(t), Time: now.Add(time.Hour), Content: json.RawMessage(`{"reason":"no, thanks"}`),
 	})
@@ -560,7 +559,7 @@ func TestDeclineWhenTheContextEnds(t *testing.T) {
 			case "send_leave":
 				p.sendLeave = hangs
 			}
-			d, err := newClient(t, p.direct).Decline(ctx, fedclient.DeclineRequest{
+			d, err := newClient(t, p.transport).Decline(ctx, fedclient.DeclineRequest{
 				Invite: p.invite(), Signer: n, Time: now.Add(time.Hour), Content: json.RawMessage(`{"reason":"no, thanks"}`),
 				Servers: []fedinvite.ServerName{p.name, q.name},
 			})

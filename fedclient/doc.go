@@ -36,9 +36,24 @@
 //
 // The Client makes requests to https://SERVERNAME/…, with the server name as host,
 // whether it has a port or not, and leaves it to its [net/http.RoundTripper] to find
-// out where that is. The default, [Direct], does no server discovery: it dials host
-// and port of the name, or port 8448. A RoundTripper that does must leave method,
-// path, query and Authorization as they are, because they are signed.
+// out where that is. If the Config has none, that is a [discovery.Transport], which finds
+// servers as the specification says ("Server discovery") and connects to public addresses
+// only, because strangers choose where our requests go. Private federations and tests
+// say which other addresses are theirs:
+//
+//	transport, err := discovery.New(discovery.Config{
+//		UserAgent: "example/1.0",
+//		Allow:     []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
+//	})
+//	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
+//
+// A RoundTripper of one's own decides where requests go, so it had better be put round a
+// discovery.Transport. It must leave method, path, query, body and Authorization as they
+// are, because they are signed, and follow no redirect. Errors it should pass on, as they
+// are or wrapped. Before it connects it should call GetConn of the
+// [net/http/httptrace.ClientTrace] in the request's context, as net/http does: if it
+// says nothing of connections, an invite that it failed to carry counts as one that may
+// have been seen; see [InviteError].
 //
 // # Repeated requests
 //
@@ -46,9 +61,9 @@
 // 5xx. The pauses are 0.5, 1 and 2 seconds, each times 0.8 to 1.4 at random, or as long as
 // the server asks for, if that is longer. What is left of the time, by the context and
 // [Config.Timeout], decides too: a pause that would outlast it is not begun, and the error
-// is returned at once. So is what cannot have changed in a few seconds: a certificate that
-// is not valid, no server of that name, an address that must not be connected to.
-// Nothing is repeated once there is an answer other than these, even if it is then cut off.
+// is returned at once. So is what cannot have changed in a few seconds, wherever the server
+// may be: a certificate that is not valid, no server of that name, an address that must not
+// be connected to. Nothing is repeated once there is an answer other than these, even if it is then cut off.
 //
 // GET, HEAD and PUT are repeated: in this API they name what they get or put, so that twice
 // is as good as once. Other methods are only if the server has not seen the request or

@@ -1,7 +1,6 @@
 package fedclient_test
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -29,7 +28,7 @@ func TestRepliesAreNotCompressed(t *testing.T) {
 	defer server.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: fedclient.NewDirect(&tls.Config{RootCAs: roots})})
+	client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: newTransport(t, roots)})
 	if err != nil {
 		t.Fatal(err)
 	}

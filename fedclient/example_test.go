@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 )
 
@@ -27,13 +28,17 @@ func Example() {
 	defer server.Close()
 	bob := "@bob:" + strings.TrimPrefix(server.URL, "https://")
 
-	// Outside of tests, leave Transport nil or use one with server discovery.
+	// Outside of tests, leave Transport nil.
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	client, err := fedclient.New(fedclient.Config{
-		UserAgent: "example/1.0",
-		Transport: fedclient.NewDirect(&tls.Config{RootCAs: roots}),
+	transport, err := discovery.New(discovery.Config{
+		UserAgent: "example/1.0", TLS: &tls.Config{RootCAs: roots}, Allow: discovery.Loopback(),
 	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -2,12 +2,14 @@ package fedclient_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
@@ -27,7 +30,7 @@ func clock() time.Time { return now }
 
 // serveTLS runs an HTTPS server on the loopback interface for one test, and returns
 // its server name and a RoundTripper that trusts it.
-func serveTLS(t *testing.T, h http.Handler) (fedinvite.ServerName, *fedclient.Direct) {
+func serveTLS(t testing.TB, h http.Handler) (fedinvite.ServerName, *discovery.Transport) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = true
@@ -36,9 +39,30 @@ func serveTLS(t *testing.T, h http.Handler) (fedinvite.ServerName, *fedclient.Di
 	t.Cleanup(s.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	direct := fedclient.NewDirect(&tls.Config{RootCAs: roots})
-	t.Cleanup(direct.CloseIdleConnections)
-	return fedinvite.ServerName(strings.TrimPrefix(s.URL, "https://")), direct
+	return fedinvite.ServerName(strings.TrimPrefix(s.URL, "https://")), newTransport(t, roots)
+}
+
+// newTransport returns a RoundTripper to servers on the loopback interface.
+func newTransport(t testing.TB, roots *x509.CertPool, change ...func(*discovery.Config)) *discovery.Transport {
+	t.Helper()
+	c := discovery.Config{TLS: &tls.Config{RootCAs: roots}, Allow: discovery.Loopback()}
+	for _, f := range change {
+		f(&c)
+	}
+	transport, err := discovery.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// unconnected returns a RoundTripper whose connections all fail so.
+func unconnected(t testing.TB, err error) *discovery.Transport {
+	t.Helper()
+	return newTransport(t, nil, func(c *discovery.Config) {
+		c.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, err }
+	})
 }
 
 // newClient returns a Client that repeats nothing: pauses are real time.
@@ -122,11 +146,11 @@ func newPeer(t *testing.T, version fedinvite.RoomVersion, v2, v1 answer, change 
 		t.Fatal(err)
 	}
 	p := &peer{t: t, us: testkey.Signer(t, "a.ex", "ed25519:1"), rules: rules, v2: v2, v1: v1, keys: fedinvite.KeyMap{}}
-	name, direct := serveTLS(t, http.HandlerFunc(p.serve))
+	name, transport := serveTLS(t, http.HandlerFunc(p.serve))
 	p.signer = testkey.Signer(t, name, "ed25519:1")
 	p.keys.Add(p.us)
 	p.keys.Add(p.signer)
-	p.client = newClient(t, direct, change...)
+	p.client = newClient(t, transport, change...)
 	p.event = inviteFor(t, "@b:"+string(name), p.us, rules)
 	return p
 }

@@ -32,14 +32,14 @@ func newHomeserver(t *testing.T) *homeserver {
 	t.Helper()
 	h := &homeserver{requests: map[string]int{}}
 	mux := http.NewServeMux()
-	name, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	name, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		h.requests[r.URL.Path[:len("/_matrix/key/")]]++
 		h.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	}))
 	h.signer = testkey.Signer(t, name, "ed25519:1")
-	h.client = newClient(t, direct)
+	h.client = newClient(t, transport)
 	local := keyring.Signers(h.signer)
 	var err error
 	if h.ring, err = keyring.New(keyring.Config{Fetcher: h.client, Now: time.Now, Local: local}); err != nil {

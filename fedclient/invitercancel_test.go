@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 )
@@ -153,73 +154,63 @@ func TestTheEndOfTheContextIsOneThing(t *testing.T) {
 	}
 }
 
-// By connections of net/http, MaybeSeen is exact.
+// By the connections of discovery.Transport, MaybeSeen is exact.
 func TestMaybeSeenOverTheNetwork(t *testing.T) {
 	read := func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+	nowhere := unconnected(t, io.EOF)
 	for name, c := range map[string]struct {
 		handler   http.HandlerFunc
-		change    func(name fedinvite.ServerName, direct *fedclient.Direct) http.RoundTripper
+		transport http.RoundTripper // nil: one that trusts the server
 		maybeSeen bool
 	}{
-		"no connection": {nil, func(_ fedinvite.ServerName, direct *fedclient.Direct) http.RoundTripper {
-			fedclient.OnDial(direct, func(string) error { return &net.OpError{Op: "dial", Err: errors.New("refused")} })
-			return direct
-		}, false},
-		"no valid certificate": {nil, func(fedinvite.ServerName, *fedclient.Direct) http.RoundTripper {
-			return fedclient.NewDirect(nil)
-		}, false},
-		"refused":            {answerJSON(403, `{"errcode":"M_FORBIDDEN"}`), nil, false},
-		"hung up":            {hangsUp, nil, true},
-		"read and hung up":   {func(w http.ResponseWriter, r *http.Request) { read(w, r); hangsUp(w, r) }, nil, true},
-		"broken":             {answerJSON(500, `{}`), nil, true},
-		"an unusable answer": {answerJSON(200, `{}`), nil, true},
+		"no connection":        {nil, unconnected(t, &net.OpError{Op: "dial", Err: errors.New("refused")}), false},
+		"no valid certificate": {nil, newTransport(t, nil), false},
+		"no public address":    {nil, newTransport(t, nil, func(c *discovery.Config) { c.Allow = nil }), false},
+		"refused":              {answerJSON(403, `{"errcode":"M_FORBIDDEN"}`), nil, false},
+		"hung up":              {hangsUp, nil, true},
+		"read and hung up":     {func(w http.ResponseWriter, r *http.Request) { read(w, r); hangsUp(w, r) }, nil, true},
+		"broken":               {answerJSON(500, `{}`), nil, true},
+		"an unusable answer":   {answerJSON(200, `{}`), nil, true},
 		"an answer cut short": {func(w http.ResponseWriter, r *http.Request) {
 			read(w, r)
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Length", "9")
 			_, _ = io.WriteString(w, "{")
 		}, nil, true},
-		"a RoundTripper that says nothing of connections": {nil, func(fedinvite.ServerName, *fedclient.Direct) http.RoundTripper {
-			return tripper(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
-		}, true},
+		"a RoundTripper that says nothing of connections": {nil, tripper(func(*http.Request) (*http.Response, error) {
+			return nil, io.ErrUnexpectedEOF
+		}), true},
 		// The look-up's connections are none to the invited server.
-		"a RoundTripper that looks the server up and then sends": {nil, func(_ fedinvite.ServerName, direct *fedclient.Direct) http.RoundTripper {
-			fedclient.OnDial(direct, func(string) error { return io.EOF })
-			return tripper(func(r *http.Request) (*http.Response, error) {
-				lookUp, err := http.NewRequestWithContext(r.Context(), "GET", "https://b.ex/.well-known/matrix/server", nil)
-				if err != nil {
-					t.Error(err)
-				}
-				_, _ = direct.RoundTrip(lookUp)
-				_, _ = io.Copy(io.Discard, r.Body)
-				return nil, io.ErrUnexpectedEOF
-			})
-		}, true},
-		"a RoundTripper that reads a fresh copy of the body": {nil, func(_ fedinvite.ServerName, direct *fedclient.Direct) http.RoundTripper {
-			fedclient.OnDial(direct, func(string) error { return io.EOF })
-			return tripper(func(r *http.Request) (*http.Response, error) {
-				_, _ = direct.RoundTrip(r)
-				body, err := r.GetBody()
-				if err != nil {
-					t.Error(err)
-				}
-				_, _ = io.Copy(io.Discard, body)
-				return nil, io.ErrUnexpectedEOF
-			})
-		}, true},
+		"a RoundTripper that looks the server up and then sends": {nil, tripper(func(r *http.Request) (*http.Response, error) {
+			lookUp, err := http.NewRequestWithContext(r.Context(), "GET", "https://127.0.0.1/.well-known/matrix/server", nil)
+			if err != nil {
+				t.Error(err)
+			}
+			_, _ = nowhere.RoundTrip(lookUp)
+			_, _ = io.Copy(io.Discard, r.Body)
+			return nil, io.ErrUnexpectedEOF
+		}), true},
+		"a RoundTripper that reads a fresh copy of the body": {nil, tripper(func(r *http.Request) (*http.Response, error) {
+			_, _ = nowhere.RoundTrip(r)
+			body, err := r.GetBody()
+			if err != nil {
+				t.Error(err)
+			}
+			_, _ = io.Copy(io.Discard, body)
+			return nil, io.ErrUnexpectedEOF
+		}), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			handler := c.handler
 			if handler == nil {
 				handler = func(http.ResponseWriter, *http.Request) { t.Error("reached") }
 			}
-			server, direct := serveTLS(t, handler)
+			server, transport := serveTLS(t, handler)
 			s := newStage(t, fedinvite.RoomV11)
-			var transport http.RoundTripper = direct
-			if c.change != nil {
-				transport = c.change(server, direct)
-			}
 			s.config.Client = newClient(t, transport)
+			if c.transport != nil {
+				s.config.Client = newClient(t, c.transport)
+			}
 			_, err := s.invite("@b:" + string(server))
 			var failed *fedclient.InviteError
 			if !errors.As(err, &failed) || failed.Event == nil || failed.MaybeSeen != c.maybeSeen {
@@ -231,8 +222,9 @@ func TestMaybeSeenOverTheNetwork(t *testing.T) {
 
 // What happens to the second request says it all, because the first one was refused.
 func TestMaybeSeenAfterAFallbackOverTheNetwork(t *testing.T) {
+	nowhere := unconnected(t, errors.New("refused"))
 	for _, breaks := range []bool{false, true} {
-		server, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/_matrix/federation/v2/") {
 				answerJSON(404, unrecognized)(w, r)
 				return
@@ -243,10 +235,9 @@ func TestMaybeSeenAfterAFallbackOverTheNetwork(t *testing.T) {
 		s := newStage(t, fedinvite.RoomV1)
 		s.config.Client = newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
 			if breaks && strings.HasPrefix(r.URL.Path, "/_matrix/federation/v1/") {
-				direct.CloseIdleConnections()
-				fedclient.OnDial(direct, func(string) error { return errors.New("refused") })
+				return nowhere.RoundTrip(r)
 			}
-			return direct.RoundTrip(r)
+			return transport.RoundTrip(r)
 		}))
 		_, err := s.invite("@b:" + string(server))
 		var failed *fedclient.InviteError

@@ -2,7 +2,6 @@ package fedclient_test
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -96,13 +95,11 @@ func TestInvitesOverTheNetwork(t *testing.T) {
 		defer server.Close()
 		roots := x509.NewCertPool()
 		roots.AddCert(server.Certificate())
-		direct := fedclient.NewDirect(&tls.Config{RootCAs: roots})
-		defer direct.CloseIdleConnections()
 
 		name := fedinvite.ServerName(strings.TrimPrefix(server.URL, "https://"))
 		s.keys.Add(testkey.Signer(t, name, "ed25519:1"))
 		receiver = s.receiver(name)
-		s.config.Client = newClient(t, direct)
+		s.config.Client = newClient(t, newTransport(t, roots))
 		invited, err := s.invite("@b:" + string(name))
 		if err != nil {
 			t.Fatal(err)

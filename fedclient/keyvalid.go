@@ -23,13 +23,15 @@ const (
 // Identity Service API, GET /_matrix/identity/v2/pubkey/isvalid). It makes a
 // KeyValid of package fedserver:
 //
-//	KeyValid: fedclient.KeyValid(&http.Client{Transport: guarded}),
+//	transport, err := discovery.New(discovery.Config{UserAgent: "example/1.0"}) // that of the Client
+//	…
+//	KeyValid: fedclient.KeyValid(&http.Client{Transport: transport.Dialer().HTTPTransport(nil)}),
 //
 // The URL is that of a state event of the room: whoever may invite there chooses where
-// this request of ours goes. Give c a transport that does not connect to loopback,
-// private and link-local addresses, checked on the address that it dials. There is no
-// default, because none would be safe: without c or its Transport, the function returns
-// an error.
+// this request of ours goes. The transport must therefore connect to public addresses
+// only, judged as it dials them, as that of [discovery.Dialer.HTTPTransport] does. That of
+// net/http goes anywhere, so it is not used by default: without c or its Transport, the
+// function returns an error.
 //
 // The function adds public_key to the URL's query, in place of any that is there, and
 // makes a GET request, by https only and without redirects and cookies, whatever c

@@ -2,15 +2,9 @@ package fedclient
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
-
-	"github.com/seed-0a46cb1a/fedinvite/discovery"
 )
 
 // The pause before a request is repeated: it doubles, and differs from one request to the
@@ -102,20 +96,6 @@ func (r *Request) mayRepeat(ctx context.Context, a *attempt, err error) bool {
 		return false
 	}
 	return r.repeatable() || !a.maybeSeen()
-}
-
-// permanent reports whether err, of a RoundTripper, will be the same in a few seconds.
-func permanent(err error) bool {
-	var (
-		invalid     *tls.CertificateVerificationError
-		authority   x509.UnknownAuthorityError
-		host        x509.HostnameError
-		certificate x509.CertificateInvalidError
-		name        *net.DNSError
-	)
-	return errors.Is(err, discovery.ErrAddress) || errors.Is(err, discovery.ErrNoServer) ||
-		errors.As(err, &invalid) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &certificate) ||
-		errors.As(err, &name) && name.IsNotFound
 }
 
 // pause returns how long to wait before the n-th repetition, from 0. refused is what there

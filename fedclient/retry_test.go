@@ -140,6 +140,9 @@ func TestWhatIsRepeated(t *testing.T) {
 		"a bad certificate":          {fails(certificate), map[string]int{"GET": 1, "PUT": 1, "POST": 1}},
 		"a certificate of another":   {fails(x509.HostnameError{Certificate: new(x509.Certificate)}), map[string]int{"PUT": 1}},
 		"an expired certificate":     {fails(x509.CertificateInvalidError{Reason: x509.Expired}), map[string]int{"PUT": 1}},
+		"of two places, neither":     {fails(errors.Join(fmt.Errorf("t1: %w", certificate), fmt.Errorf("t2: %w", discovery.ErrAddress))), map[string]int{"PUT": 1}},
+		"of two places, one":         {fails(errors.Join(fmt.Errorf("t1: %w", certificate), fmt.Errorf("t2: %w", errBroken))), map[string]int{"PUT": 4}},
+		"in other words":             {fails(fmt.Errorf("%w: %w", errBroken, discovery.ErrAddress)), map[string]int{"PUT": 1}},
 		"an unknown authority":       {fails(x509.UnknownAuthorityError{}), map[string]int{"PUT": 1}},
 		"an address not to be asked": {fails(fmt.Errorf("x: %w", discovery.ErrAddress)), map[string]int{"GET": 1, "PUT": 1, "POST": 1}},
 		"no server of that name":     {fails(fmt.Errorf("x: %w", discovery.ErrNoServer)), map[string]int{"GET": 1, "PUT": 1, "POST": 1}},
@@ -268,7 +271,7 @@ func TestARepeatedRequestOverTheNetwork(t *testing.T) {
 		}
 		answerJSON(200, `{"n":2}`)(w, r)
 	})
-	client := newClient(t, l.direct, retrying, func(c *fedclient.Config) { c.Random = func() float64 { return 0 } })
+	client := newClient(t, l.transport, retrying, func(c *fedclient.Config) { c.Random = func() float64 { return 0 } })
 	got, err := client.Do(t.Context(), fedclient.Request{Method: "PUT", Destination: l.name, Path: []string{"x"}, Body: []byte(`{"a":1}`), Signer: us})
 	if err != nil || string(got) != `{"n":2}` || n != 2 || string(l.body) != `{"a":1}` {
 		t.Errorf("got %s, %v after %d attempts with %s", got, err, n, l.body)
@@ -353,13 +356,13 @@ func TestKeysAreAskedForOnce(t *testing.T) {
 
 // A caller's trace sees each attempt, and MaybeSeen is exact all the same.
 func TestTracesOfTheCaller(t *testing.T) {
-	server, direct := serveTLS(t, answerJSON(403, `{"errcode":"M_FORBIDDEN"}`))
+	server, transport := serveTLS(t, answerJSON(403, `{"errcode":"M_FORBIDDEN"}`))
 	n := 0
 	client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
 		if n++; n == 1 {
 			return refuses(r)
 		}
-		return direct.RoundTrip(r)
+		return transport.RoundTrip(r)
 	}), retrying, func(c *fedclient.Config) { c.Random = func() float64 { return 0 } })
 	s := newStage(t, fedinvite.RoomV11)
 	s.config.Client = client
@@ -373,7 +376,8 @@ func TestTracesOfTheCaller(t *testing.T) {
 	if !errors.As(err, &failed) || failed.MaybeSeen {
 		t.Errorf("got %v", err)
 	}
-	if diff := cmp.Diff([]string{"GetConn", "GetConn", "GotConn"}, saw); diff != "" {
+	// The second attempt is told of twice: with the server name and with what that led to.
+	if diff := cmp.Diff([]string{"GetConn", "GetConn", "GetConn", "GotConn"}, saw); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 // switches is a server that answers every request with 101 and then says nothing, and what
 // trusts it.
-func switches(t *testing.T) (fedinvite.ServerName, *tls.Config) {
+func switches(t *testing.T) (fedinvite.ServerName, *x509.CertPool) {
 	t.Helper()
 	lender := httptest.NewTLSServer(nil)
 	certificate, leaf := lender.TLS.Certificates[0], lender.Certificate()
@@ -48,14 +48,15 @@ func switches(t *testing.T) (fedinvite.ServerName, *tls.Config) {
 	}()
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
-	return fedinvite.ServerName(listener.Addr().String()), &tls.Config{RootCAs: roots}
+	return fedinvite.ServerName(listener.Addr().String()), roots
 }
 
 // After a 101 the body is the connection, which does not end with the context.
 func TestSwitchingProtocolsIsAnAnswerWithoutABody(t *testing.T) {
-	server, trust := switches(t)
-	direct := fedclient.NewDirect(trust)
-	client := newClient(t, direct)
+	server, roots := switches(t)
+	transport := newTransport(t, roots)
+	client, guarded := newClient(t, transport), transport.Dialer().HTTPTransport(&tls.Config{RootCAs: roots})
+	defer guarded.CloseIdleConnections()
 	us, rules := testkey.Signer(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV11)
 	for name, ask := range map[string]func(context.Context) error{
 		"keys": func(ctx context.Context) error {
@@ -69,7 +70,7 @@ func TestSwitchingProtocolsIsAnAnswerWithoutABody(t *testing.T) {
 			return err
 		},
 		"key validity": func(ctx context.Context) error {
-			_, err := fedclient.KeyValid(&http.Client{Transport: &http.Transport{TLSClientConfig: trust}})(ctx, "https://"+string(server)+"/x", "k")
+			_, err := fedclient.KeyValid(&http.Client{Transport: guarded})(ctx, "https://"+string(server)+"/x", "k")
 			return err
 		},
 	} {
@@ -94,9 +95,9 @@ func TestSwitchingProtocolsIsAnAnswerWithoutABody(t *testing.T) {
 
 // The invited server may have taken the invite before it said something odd.
 func TestMaybeSeenAfterSwitchingProtocols(t *testing.T) {
-	server, trust := switches(t)
+	server, roots := switches(t)
 	s := newStage(t, fedinvite.RoomV11)
-	s.config.Client = newClient(t, fedclient.NewDirect(trust))
+	s.config.Client = newClient(t, newTransport(t, roots))
 	_, err := s.invite("@b:" + string(server))
 	var failed *fedclient.InviteError
 	if !errors.As(err, &failed) || !failed.MaybeSeen {

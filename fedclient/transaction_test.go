@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
@@ -22,13 +23,13 @@ import (
 
 // A listener takes requests of a.ex, checks who they come from and keeps the last.
 type listener struct {
-	name   fedinvite.ServerName
-	client *fedclient.Client
-	direct *fedclient.Direct // which trusts it
-	answer http.HandlerFunc
-	method string
-	target string
-	body   []byte
+	name      fedinvite.ServerName
+	client    *fedclient.Client
+	transport *discovery.Transport // which trusts it
+	answer    http.HandlerFunc
+	method    string
+	target    string
+	body      []byte
 }
 
 func newListener(t *testing.T, us fedinvite.Signer, answer http.HandlerFunc) *listener {
@@ -36,7 +37,7 @@ func newListener(t *testing.T, us fedinvite.Signer, answer http.HandlerFunc) *li
 	keys := fedinvite.KeyMap{}
 	keys.Add(us)
 	l := &listener{answer: answer}
-	name, direct := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	name, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var err error
 		if l.body, err = io.ReadAll(r.Body); err != nil {
 			t.Error(err)
@@ -51,7 +52,7 @@ func newListener(t *testing.T, us fedinvite.Signer, answer http.HandlerFunc) *li
 		}
 		l.answer(w, r)
 	}))
-	l.name, l.client, l.direct = name, newClient(t, direct), direct
+	l.name, l.client, l.transport = name, newClient(t, transport), transport
 	return l
 }
 

@@ -358,9 +358,10 @@ func newNetwork(servers map[fedinvite.ServerName]http.Handler) *network {
 	return n
 }
 
+// client returns a Client that repeats nothing: pauses are real time.
 func (n *network) client(t testing.TB) *fedclient.Client {
 	t.Helper()
-	c, err := fedclient.New(fedclient.Config{UserAgent: "fedserver-test/1", Transport: n})
+	c, err := fedclient.New(fedclient.Config{UserAgent: "fedserver-test/1", Transport: n, Retries: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Package homeserver is an example to copy from: all the wiring that a homeserver writes to
 // take part in invites, inbound and outbound, under any number of server names, with server
-// ACLs and block lists, over a database that it has already; sending events to the servers
-// in a room, and checking the events that they send, is the homeserver's own.
+// ACLs, block lists and rate limits, over a database that it has already; sending events to
+// the servers in a room, and checking the events that they send, is the homeserver's own.
 package homeserver
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/policy"
+	"github.com/seed-0a46cb1a/fedinvite/ratelimit"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -29,11 +30,13 @@ type Server struct {
 	inviter *fedclient.Inviter
 }
 
-// New returns a Server for the names of the signers.
+// New returns a Server for the names of the signers. A nil transport finds other servers by
+// their names and connects to public addresses only: for others see package discovery.
 func New(db *database, transport http.RoundTripper, blocked []string, signers ...fedinvite.Signer) (*Server, error) {
 	local := keyring.Signers(signers...)
-	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
-	if err != nil {
+	client, err1 := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
+	limiter, err2 := ratelimit.New(ratelimit.Config{Now: time.Now})
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
 	keys, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
@@ -50,7 +53,7 @@ func New(db *database, transport http.RoundTripper, blocked []string, signers ..
 	})
 	receiver, err2 := fedinvite.NewReceiver(fedinvite.Config{
 		Signer: local.Signer, Keys: keys, Credentials: endpoint.Credentials, ServerAllowed: db.serverAllowed,
-		Policy: wanted, Handler: fedinvite.HandlerFunc(db.handleInvite),
+		Admit: limiter.Admit, Policy: policy.Chain(wanted, limiter.Policy), Handler: fedinvite.HandlerFunc(db.handleInvite),
 	})
 	leaves, err3 := fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: endpoint, Room: db, HandleLeave: db.addEvent})
 	transactions, err4 := fedserver.NewTransactions(fedserver.TransactionsConfig{
@@ -87,13 +90,11 @@ func (s *Server) TakeBack(ctx context.Context, roomID, sender, invitee string) e
 	if err != nil {
 		return fedclient.ClientError(err)
 	}
-	if err := s.db.addEvent(context.WithoutCancel(ctx), e); err != nil {
-		return err
-	}
-	_, from, err1 := fedinvite.ParseUserID(sender)
-	_, to, err2 := fedinvite.ParseUserID(invitee)
-	signer, err3 := s.local.Signer(ctx, from)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	err1 := s.db.addEvent(context.WithoutCancel(ctx), e)
+	_, from, err2 := fedinvite.ParseUserID(sender)
+	_, to, err3 := fedinvite.ParseUserID(invitee)
+	signer, err4 := s.local.Signer(ctx, from)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
 	if _, err := s.local.Signer(ctx, to); err == nil {

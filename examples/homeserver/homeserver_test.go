@@ -6,13 +6,16 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
@@ -47,10 +50,12 @@ func newHosts(t *testing.T, blocked ...string) (two, one *host) {
 		h.signers = append(h.signers, testkey.Signer(t, fedinvite.ServerName(srv.Listener.Addr().String()), "ed25519:1"))
 	}
 	for _, h := range []*host{two, one} {
-		direct := fedclient.NewDirect(&tls.Config{RootCAs: roots})
-		t.Cleanup(direct.CloseIdleConnections)
-		var err error
-		if h.Server, err = New(h.db, direct, blocked, h.signers...); err != nil {
+		transport, err := discovery.New(discovery.Config{TLS: &tls.Config{RootCAs: roots}, Allow: discovery.Loopback()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(transport.CloseIdleConnections)
+		if h.Server, err = New(h.db, transport, blocked, h.signers...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -357,6 +362,43 @@ func TestBlocking(t *testing.T) {
 	wantCode(t, two.Invite(t.Context(), roomID, alice, carol, nil), fedinvite.CodeForbidden)
 	if one.pending(t, roomID, carol) != nil {
 		t.Error("a blocked invite is stored")
+	}
+}
+
+// Strangers choose where our requests go.
+func TestTheDefaultTransportLeavesOurOwnMachineAlone(t *testing.T) {
+	two, one := newHosts(t)
+	var err error
+	if two.Server, err = New(two.db, nil, nil, two.signers...); err != nil {
+		t.Fatal(err)
+	}
+	alice, carol := two.user("alice", 0), one.user("carol", 0)
+	err = two.Invite(t.Context(), two.newRoom(t, alice, 0, openACL), alice, carol, nil)
+	wantCode(t, err, fedinvite.CodeUnknown)
+	if !errors.Is(err, discovery.ErrAddress) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Also those that turn out not to be authentic.
+func TestInvitesAreLimited(t *testing.T) {
+	two, one := newHosts(t)
+	e := one.newInvite(t, "!r:"+string(one.signers[0].ServerName()), one.user("carol", 0), two.user("alice", 0))
+	body, err := fedinvite.Request{RoomVersion: fedinvite.RoomV11, Event: e.AppendJSON(nil)}.MarshalV2()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for status := http.StatusUnauthorized; status == http.StatusUnauthorized; sent++ {
+		r := httptest.NewRequest("PUT", "/_matrix/federation/v2/invite/"+e.RoomID()+"/"+e.ID(), bytes.NewReader(body))
+		r.Header.Set("Authorization", fmt.Sprintf(`X-Matrix origin=%q,destination=%q,key="ed25519:1",sig=%q`,
+			one.signers[0].ServerName(), two.signers[0].ServerName(), strings.Repeat("A", 86)))
+		w := httptest.NewRecorder()
+		two.ServeHTTP(w, r)
+		status = w.Code
+		if status != http.StatusUnauthorized && (status != http.StatusTooManyRequests || sent < 50) || sent > 1000 {
+			t.Fatalf("%d: got %d %s", sent, status, w.Body)
+		}
 	}
 }
 

@@ -1,0 +1,243 @@
+package fedclient_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
+	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+)
+
+func TestPlumbing55TheDefaultTransportDoesNotConnectToLoopback(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = newClient(t, nil).FetchServerKeys(t.Context(), fedinvite.ServerName(l.Addr().String()))
+	if !errors.Is(err, discovery.ErrAddress) || !errors.Is(err, fedclient.ErrUnreachable) {
+		t.Errorf("got %v", err)
+	}
+	own, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if first.RemoteAddr().String() != own.LocalAddr().String() {
+		t.Error("it has connected")
+	}
+}
+
+// What cannot have changed in a few seconds is asked once, and nobody has seen anything.
+func TestServersThatDiscoveryDoesNotReach(t *testing.T) {
+	notFound := new(net.DNSError)
+	private := "10.0.0.1"
+	for name, c := range map[string]struct {
+		server fedinvite.ServerName
+		change func(n *internet)
+		want   error // notFound: a *net.DNSError
+		dialed []string
+	}{
+		"an address of ours":        {"127.0.0.1", nil, discovery.ErrAddress, nil},
+		"an IPv4-mapped address":    {"[::ffff:10.0.0.1]:8448", nil, discovery.ErrAddress, nil},
+		"what is taken for one":     {"127.1", nil, discovery.ErrAddress, nil},
+		"a name of ours":            {"example.com", func(n *internet) { n.dns.Addr("example.com", private) }, discovery.ErrAddress, nil},
+		"a name of ours, with port": {"example.com:8448", func(n *internet) { n.dns.Addr("example.com", private) }, discovery.ErrAddress, nil},
+		"records that lead to ours": {"example.com", func(n *internet) {
+			n.twoTargets()
+			n.dns.Addr("t1.example.com", private)
+			n.dns.Addr("t2.example.com", private)
+		}, discovery.ErrAddress, nil},
+		"not offered":   {"example.com", func(n *internet) { n.dns.SRV("_matrix-fed._tcp.example.com", net.SRV{Target: "."}) }, discovery.ErrNoServer, nil},
+		"port 0":        {"example.com:0", nil, discovery.ErrNoServer, nil},
+		"no such name":  {"example.com", nil, notFound, nil},
+		"no address":    {"example.com", func(n *internet) { n.dns.Addr("example.com") }, notFound, nil},
+		"no such hosts": {"example.com", func(n *internet) { n.twoTargets(); n.dns.Remove("t1.example.com"); n.dns.Remove("t2.example.com") }, notFound, nil},
+		"no valid certificate": {"example.com:1", func(n *internet) {
+			n.dns.Addr("example.com", "8.0.0.1")
+			n.serveInvalid("8.0.0.1:1")
+		}, nil, []string{"8.0.0.1:1"}},
+		"no valid certificates": {"example.com", func(n *internet) {
+			n.twoTargets()
+			n.serveInvalid("8.0.0.1:9001")
+			n.serveInvalid("8.0.0.2:9002")
+		}, nil, []string{"8.0.0.1:9001", "8.0.0.2:9002"}},
+		"nothing to be connected to": {"example.com", func(n *internet) {
+			n.twoTargets()
+			n.serveInvalid("8.0.0.1:9001")
+			n.dns.Addr("t2.example.com", private)
+		}, discovery.ErrAddress, []string{"8.0.0.1:9001"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, b, s := newInternet(t), new(board), newStage(t, fedinvite.RoomV11)
+			if c.change != nil {
+				c.change(n)
+			}
+			client, attempts := n.client(retrying, b.config)
+			s.config.Client = client
+			_, err := s.invite("@b:" + string(c.server))
+			var failed *fedclient.InviteError
+			if !errors.As(err, &failed) || failed.Event == nil || failed.MaybeSeen || !errors.Is(err, fedclient.ErrUnreachable) || !fedclient.Retryable(err) {
+				t.Errorf("got %#v (%v)", failed, err)
+			}
+			var missing *net.DNSError
+			if c.want == notFound && (!errors.As(err, &missing) || !missing.IsNotFound) || c.want != nil && c.want != notFound && !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if *attempts != 1 || !slices.Equal(n.dials(), c.dialed) {
+				t.Errorf("%d attempts, dialled %v", *attempts, n.dials())
+			}
+			if diff := cmp.Diff([]string{string(c.server) + " failed"}, b.reported); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What may be otherwise in a few seconds is asked again, also if only one of its places may
+// be.
+func TestServersThatDiscoveryMayReachSoon(t *testing.T) {
+	for name, change := range map[string]func(n *internet){
+		"the second is down": func(n *internet) { n.twoTargets(); n.serveInvalid("8.0.0.1:9001") },
+		"the first is down":  func(n *internet) { n.twoTargets(); n.dns.Addr("t2.example.com", "10.0.0.1") },
+		"no DNS":             func(n *internet) { n.dns.Fail("_matrix-fed._tcp.example.com") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // there are pauses
+			n, s := newInternet(t), newStage(t, fedinvite.RoomV11)
+			change(n)
+			client, attempts := n.client(func(c *fedclient.Config) { c.Retries, c.Random = 1, func() float64 { return 0 } })
+			s.config.Client = client
+			_, err := s.invite("@b:example.com")
+			var failed *fedclient.InviteError
+			if !errors.As(err, &failed) || failed.MaybeSeen || !errors.Is(err, fedclient.ErrUnreachable) || *attempts != 2 {
+				t.Errorf("%d attempts: %v", *attempts, err)
+			}
+		})
+	}
+}
+
+func TestPlumbing53AnInviteIsIntactAtTheSecondTarget(t *testing.T) {
+	for protocol := 1; protocol <= 2; protocol++ {
+		for name, first := range map[string]func(*internet){
+			"refused":              func(*internet) {},
+			"no valid certificate": func(n *internet) { n.serveInvalid("8.0.0.1:9001") },
+			"an address of ours":   func(n *internet) { n.dns.Addr("t1.example.com", "10.0.0.1") },
+		} {
+			t.Run(name, func(t *testing.T) {
+				n, s := newInternet(t), newStage(t, fedinvite.RoomV11)
+				n.twoTargets()
+				first(n)
+				s.keys.Add(testkey.Signer(t, "example.com", "ed25519:1"))
+				receiver := s.receiver("example.com")
+				n.serve("8.0.0.2:9002", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.ProtoMajor != protocol || r.Host != "example.com" {
+						t.Errorf("HTTP/%d, Host %s", r.ProtoMajor, r.Host)
+					}
+					receiver.ServeHTTP(w, r)
+				}), func(s *httptest.Server) { s.EnableHTTP2 = protocol == 2 })
+				client, attempts := n.client()
+				s.config.Client = client
+				invited, err := s.invite("@b:example.com")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(s.received) != 1 || s.received[0].Event.ID() != invited.Event.ID() || len(s.received[0].RoomState.Events) != 8 || *attempts != 1 {
+					t.Errorf("received %+v in %d attempts", s.received, *attempts)
+				}
+			})
+		}
+	}
+}
+
+// One request, with several targets: what counts is the one that it was sent to.
+func TestMaybeSeenWithSeveralTargets(t *testing.T) {
+	readAnd := func(then http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			then(w, r)
+		}
+	}
+	forbidden := answerJSON(403, `{"errcode":"M_FORBIDDEN"}`)
+	unasked := func(http.ResponseWriter, *http.Request) { t.Error("the second target was asked") }
+	for name, c := range map[string]struct {
+		first, second http.HandlerFunc // nil: dead
+		maybeSeen     bool
+	}{
+		"both dead":                        {nil, nil, false},
+		"refused":                          {forbidden, unasked, false},
+		"hung up":                          {readAnd(hangsUp), unasked, true},
+		"broken":                           {answerJSON(500, `{}`), unasked, true},
+		"refused by the second":            {nil, forbidden, false},
+		"refused by the second, with pace": {nil, readAnd(forbidden), false},
+		"hung up by the second":            {nil, readAnd(hangsUp), true},
+		"broken at the second":             {nil, answerJSON(500, `{}`), true},
+		"nonsense from the second":         {nil, answerJSON(200, `{}`), true},
+	} {
+		for protocol := 1; protocol <= 2; protocol++ {
+			t.Run(name, func(t *testing.T) {
+				n, s := newInternet(t), newStage(t, fedinvite.RoomV11)
+				n.twoTargets()
+				for address, h := range map[string]http.HandlerFunc{"8.0.0.1:9001": c.first, "8.0.0.2:9002": c.second} {
+					if h != nil {
+						n.serve(address, h, func(s *httptest.Server) { s.EnableHTTP2 = protocol == 2 })
+					}
+				}
+				client, attempts := n.client()
+				s.config.Client = client
+				_, err := s.invite("@b:example.com")
+				var failed *fedclient.InviteError
+				if !errors.As(err, &failed) || failed.Event == nil || failed.MaybeSeen != c.maybeSeen || *attempts != 1 {
+					t.Errorf("got %#v (%v), want MaybeSeen %v", failed, err, c.maybeSeen)
+				}
+			})
+		}
+	}
+}
+
+// The end of the context while the server is being looked up, or connected to.
+func TestMaybeSeenWhenTheContextEndsBeforeThereIsAConnection(t *testing.T) {
+	for _, at := range []string{"8.0.0.1:443", "8.0.0.1:8448"} {
+		t.Run(at, func(t *testing.T) {
+			n, b, s := newInternet(t), new(board), newStage(t, fedinvite.RoomV11)
+			n.dns.Addr("example.com", "8.0.0.1")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			over := make(chan struct{})
+			defer close(over)
+			transport := newTransport(t, nil, func(c *discovery.Config) {
+				c.DNS, c.Dial = n.dns.Resolver(), func(dialing context.Context, network, address string) (net.Conn, error) {
+					if address == at {
+						cancel()
+						<-over // later than the request
+					}
+					return n.dial(dialing, network, address)
+				}
+			})
+			s.config.Client = newClient(t, transport, b.config)
+			_, err := s.inviter().Invite(ctx, s.invitation("@b:example.com"))
+			var failed *fedclient.InviteError
+			if !errors.As(err, &failed) || failed.Event == nil || failed.MaybeSeen || !errors.Is(err, context.Canceled) || !errors.Is(err, fedclient.ErrUnreachable) {
+				t.Errorf("got %#v (%v)", failed, err)
+			}
+			if len(b.reported) > 0 {
+				t.Errorf("reported %v", b.reported)
+			}
+		})
+	}
+}
