@@ -206,7 +206,9 @@ type Config struct {
 	// It takes the place of the ReadTimeout of [http.Server] for these requests.
 	Timeout time.Duration
 	// Done is called once for each delivery, accepted (err is nil) or refused. d
-	// and inv hold what was known by then; inv may be nil.
+	// and inv hold what was known by then. inv is nil until the event is known to be an
+	// invite by a user of d.Origin, which by ServeHTTP has then proved who it is; of
+	// invites that are refused later it is there.
 	Done func(ctx context.Context, d *Delivery, inv *Invite, err error)
 }
 

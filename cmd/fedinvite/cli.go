@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 )
 
 // Exit statuses.
@@ -90,7 +92,11 @@ func report(s streams, err error, hint string) int {
 	if err == nil {
 		return statusOK
 	}
-	fmt.Fprintln(s.err, "fedinvite:", oneLine(err.Error()))
+	text := oneLine(err.Error())
+	if errors.Is(err, discovery.ErrAddress) {
+		text += " (-allow makes exceptions)"
+	}
+	fmt.Fprintln(s.err, "fedinvite:", text)
 	var wrong usageError
 	if !errors.As(err, &wrong) {
 		return statusRefused

@@ -31,7 +31,8 @@ notary's answer is signed by one of the keys given and has no different key.
 
 Options:
     -notary NAME        a server to ask about the keys too
-    -notary-key KEY     a key of the notary, "ed25519:ID BASE64"; may be repeated
+    -notary-key KEY     a key of the notary, "ed25519:ID BASE64"; may be repeated.
+                        "fedinvite keys NOTARY" prints those that it has
     -ca FILE            the certificate authorities to trust, in place of the
                         system's
     -allow PREFIX       addresses that may be connected to though they are not of
