@@ -11,8 +11,8 @@ import (
 // plain is the form in which addresses are compared: unmapped, without a zone.
 func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
-// network returns what counts as one remote: an IPv4 address or the /64 of an IPv6 one. The
-// address must be plain.
+// network returns what counts as one remote: an IPv4 address or the /64 of an IPv6 one, and
+// the zero Prefix for the zero Addr. The address must be plain.
 func network(addr netip.Addr) netip.Prefix {
 	bits := 64
 	if addr.Is4() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -17,12 +16,12 @@ import (
 type claim struct {
 	kind        *kind
 	key         key
-	bucket      *rate.Limiter    // nil: there is no limit
-	fresh       bool             // bucket is not remembered yet
+	bucket      *bucket          // nil: there is no limit
 	reservation rate.Reservation // zero: none
 }
 
-// take takes one token for each claim and waits for its turn, or takes none at all.
+// take takes one token for each claim and waits for its turn, or takes none at all. The
+// first claim says who it is that waits.
 func (l *Limiter) take(ctx context.Context, claims []claim) error {
 	wait, err := l.reserve(claims)
 	if err != nil || wait == 0 {
@@ -37,7 +36,7 @@ func (l *Limiter) take(ctx context.Context, claims []claim) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting--
+	l.places.leave(claims[0].key)
 	if err != nil {
 		cancel(claims, l.now())
 	}
@@ -64,7 +63,7 @@ func (l *Limiter) reserve(claims []claim) (wait time.Duration, err error) {
 			retry, refused = delay, c.kind.refused
 		}
 	}
-	if refused == nil && wait > 0 && l.waiting >= maxWaiting {
+	if refused == nil && wait > 0 && !l.places.free(claims[0].key) {
 		retry, refused = wait, errTooManyWait
 	}
 	if refused != nil {
@@ -72,10 +71,10 @@ func (l *Limiter) reserve(claims []claim) (wait time.Duration, err error) {
 		return 0, refuse(retry, refused)
 	}
 	for i := range claims {
-		claims[i].remember()
+		claims[i].remember(now)
 	}
 	if wait > 0 {
-		l.waiting++
+		l.places.take(claims[0].key)
 	}
 	return wait, nil
 }
@@ -87,24 +86,26 @@ func (c *claim) open() bool {
 	if c.kind.limit.Burst < 0 {
 		return false
 	}
-	var known bool
-	if c.bucket, known = c.kind.buckets.Get(c.key); !known {
-		c.bucket = rate.NewLimiter(rate.Every(c.kind.limit.Every), c.kind.limit.Burst)
-		c.fresh = true
+	if c.bucket = c.kind.buckets.byKey[c.key]; c.bucket == nil {
+		limiter := rate.NewLimiter(rate.Every(c.kind.limit.Every), c.kind.limit.Burst)
+		c.bucket = &bucket{Limiter: limiter, key: c.key}
 	}
 	return true
 }
 
-// remember keeps a new bucket. Only deliveries that pass come here, so that those that are
+// remember keeps the bucket. Only deliveries that pass come here, so that those that are
 // refused cannot push out what others have used.
-func (c *claim) remember() {
-	if c.fresh {
-		c.key.name = strings.Clone(c.key.name) // it may be part of a whole event
-		c.kind.buckets.Put(c.key, c.bucket)
+func (c *claim) remember(now time.Time) {
+	if c.bucket == nil {
+		return
+	}
+	if c.bucket.used(now, c.kind.limit.Every); !c.bucket.known {
+		c.kind.buckets.add(c.bucket)
 	}
 }
 
-// cancel gives the tokens back, unless others have queued behind them since.
+// cancel gives the tokens back, unless others have queued behind them since. The buckets
+// may then be full sooner than their table knows, until they are used again.
 func cancel(claims []claim, now time.Time) {
 	for _, c := range slices.Backward(claims) {
 		c.reservation.CancelAt(now) // nothing, if there is none

@@ -9,7 +9,8 @@ import (
 )
 
 // A Limit is a rate: Burst at once, and then one every Every. Of those that come too
-// early, Queue may wait for their turn, in order; the others are refused. So nobody waits
+// early, Queue may wait for their turn, in order, as far as a [Limiter] has places; the
+// others are refused. So nobody waits
 // longer than Queue × Every, which may be a minute at most; fedinvite.Config.Timeout should
 // be longer than that.
 type Limit struct {
@@ -66,10 +67,14 @@ type Config struct {
 	Trusted []netip.Prefix
 
 	// MaxEntries is the number of addresses, of origins, of senders, of invitees and of
-	// rooms that are remembered; 0: 10,000 of each, which take 30 MB at most. Whatever was
-	// not asked about for longest is forgotten first, and starts afresh, with a full
-	// Burst, when it comes again. Refused invites let nothing be forgotten. An attacker who
-	// can afford so many names that ours are forgotten is not limited by those names anyway.
+	// rooms that are remembered; 0: 10,000 of each, which take 30 MB at most. What is
+	// forgotten starts afresh, with a full Burst, when it comes again. So it is always
+	// the one that would have its full Burst again soonest: nothing is lost by one that
+	// has it already. Refused invites let nothing be forgotten.
+	//
+	// Nobody is refused because there are too many names: otherwise whoever makes names up
+	// could shut the others out. To have n invites forgotten that count against somebody,
+	// though, as many have to count against each of the MaxEntries others.
 	MaxEntries int
 }
 
@@ -79,9 +84,6 @@ const (
 	maxEvery = 365 * 24 * time.Hour
 	// maxWait bounds how long one invite may wait.
 	maxWait = time.Minute
-	// maxWaiting bounds how many wait at a time in a Limiter: each holds a connection and
-	// a body.
-	maxWaiting = 256
 )
 
 // withDefaults checks c and fills in what is zero.

@@ -34,12 +34,13 @@ func Example() {
 		return
 	}
 	keys := fedinvite.KeyMap{} // a real server has a key ring
+	isUser := func(_ context.Context, userID string) (bool, error) { return userID == "@bob:b.example", nil }
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 		Signer:      func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) { return signer, nil },
 		Keys:        keys,
 		Credentials: xmatrix.Verifier{Keys: keys, Now: time.Now}.Credentials,
 		Admit:       limiter.Admit,
-		Policy:      policy.Chain(policy.BlockServers("evil.example"), limiter.Policy),
+		Policy:      policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("evil.example"), limiter.Policy),
 		Handler:     fedinvite.HandlerFunc(func(context.Context, *fedinvite.Invite) error { return nil }),
 	})
 	if err != nil {

@@ -17,14 +17,27 @@ import (
 // without a port, RemoteAddr stays as it is. The caller's request is never changed.
 //
 // A trusted proxy must append to the header, or replace it; one that passes it on as it
-// came lets clients choose their address.
+// came lets clients choose their address. One that comes by a Unix socket has no address,
+// and is not trusted: see [ForwardedForUnix].
 func ForwardedFor(h http.Handler, trusted ...netip.Prefix) http.Handler {
+	return forwardedFor(h, trusted, false)
+}
+
+// ForwardedForUnix is [ForwardedFor] for servers that listen on Unix sockets: peers whose
+// RemoteAddr is no IP address and port, such as "@" and "", are trusted too. Whoever may
+// open the socket can then choose their address, so its permissions should be such that
+// this is the proxy alone. trusted are proxies farther away, and may be none.
+func ForwardedForUnix(h http.Handler, trusted ...netip.Prefix) http.Handler {
+	return forwardedFor(h, trusted, true)
+}
+
+func forwardedFor(h http.Handler, trusted []netip.Prefix, unix bool) http.Handler {
 	trusted = slices.Clone(trusted)
 	for i, p := range trusted {
 		trusted[i] = unmapped(p)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if client, ok := clientOf(r, trusted); ok {
+		if client, ok := clientOf(r, trusted, unix); ok {
 			behind := *r
 			behind.RemoteAddr = client.String()
 			r = &behind
@@ -34,10 +47,15 @@ func ForwardedFor(h http.Handler, trusted ...netip.Prefix) http.Handler {
 }
 
 // clientOf returns the nearest address on the way of r that is not trusted, with port 0
-// where none is known; false if that is its peer, or cannot be told.
-func clientOf(r *http.Request, trusted []netip.Prefix) (client netip.AddrPort, ok bool) {
+// where none is known; false if that is its peer, or cannot be told. unix: a peer without
+// an address is trusted.
+func clientOf(r *http.Request, trusted []netip.Prefix, unix bool) (client netip.AddrPort, ok bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !contains(trusted, plain(peer.Addr())) {
+	known := contains(trusted, plain(peer.Addr()))
+	if err != nil {
+		known = unix
+	}
+	if !known {
 		return client, false
 	}
 	for _, line := range slices.Backward(r.Header.Values("X-Forwarded-For")) {

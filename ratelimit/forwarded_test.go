@@ -134,3 +134,29 @@ func FuzzForwardedFor(f *testing.F) {
 		}
 	})
 }
+
+// A listener on a Unix socket knows no addresses.
+func TestForwardedForUnix(t *testing.T) {
+	for _, c := range []struct{ name, peer, header, want string }{
+		{"a peer without a name", "@", "203.0.113.1, 192.0.2.1", "192.0.2.1:0"},
+		{"a peer with nothing", "", "192.0.2.1", "192.0.2.1:0"},
+		{"a peer with a path", "/run/proxy.sock", "192.0.2.1", "192.0.2.1:0"},
+		{"a proxy behind it", "@", "192.0.2.1, 10.0.0.1", "192.0.2.1:0"},
+		{"a proxy with an address", "10.0.0.1:1", "192.0.2.1", "192.0.2.1:0"},
+		{"a peer with an address that is not trusted", "192.0.2.9:1", "192.0.2.1", "192.0.2.9:1"},
+		{"no header", "@", "", "@"},
+		{"no address", "@", "unix:", "@"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got string
+			h := ratelimit.ForwardedForUnix(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr }),
+				prefixes("10.0.0.0/8")...)
+			r := httptest.NewRequest("PUT", "/x", nil)
+			r.RemoteAddr = c.peer
+			r.Header.Set("X-Forwarded-For", c.header)
+			if h.ServeHTTP(httptest.NewRecorder(), r); got != c.want {
+				t.Errorf("RemoteAddr is %s, want %s", got, c.want)
+			}
+		})
+	}
+}

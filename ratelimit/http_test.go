@@ -233,3 +233,26 @@ func TestLimitsBehindAReverseProxy(t *testing.T) {
 	}
 	h.send(t, inv, as("192.0.2.1")).limited(t)
 }
+
+// The same by a Unix socket; whoever says nothing of the client shares one limit.
+func TestLimitsBehindAUnixSocket(t *testing.T) {
+	config := none(newClock())
+	config.Remote = ratelimit.Limit{Every: time.Minute, Burst: 1}
+	h := newHost(t, newLimiter(t, config), func(inner http.Handler) http.Handler {
+		inner = ratelimit.ForwardedForUnix(inner)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.RemoteAddr = "@" // as net/http has it there
+			inner.ServeHTTP(w, r)
+		})
+	}, "a.example")
+	inv := invite(t, alice, bob, room)
+	as := func(client string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("X-Forwarded-For", client) }
+	}
+	for _, client := range []string{"192.0.2.1", "192.0.2.2", ""} {
+		if r := h.send(t, inv, as(client)); r.status != http.StatusOK {
+			t.Errorf("%s: %+v", client, r)
+		}
+		h.send(t, inv, as(client)).limited(t)
+	}
+}

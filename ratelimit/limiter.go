@@ -7,20 +7,19 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/lru"
 )
 
 // A Limiter counts invites. Its memory is bounded, and so is the number of those that wait
-// at a time: 256, whatever the limits' queues are. It is safe for concurrent use.
+// at a time: 256, whatever the limits' queues are. An origin, or for [Limiter.Admit] a
+// remote address, gets no more of these places once it has a quarter as many as are left:
+// 52 if nobody else waits, and the fewer, the more others do. It is safe for concurrent use.
 type Limiter struct {
 	now     func() time.Time
 	trusted []netip.Prefix
 
 	mu      sync.Mutex // of all below
-	waiting int
+	places  places
 	remote  kind
 	origin  kind
 	sender  kind
@@ -32,7 +31,7 @@ type Limiter struct {
 type kind struct {
 	limit   Limit
 	refused error // for our own logs
-	buckets *lru.Cache[key, *rate.Limiter]
+	buckets *table
 }
 
 // A key is whom a bucket belongs to: a name, or for remote addresses a prefix.
@@ -48,11 +47,12 @@ func New(c Config) (*Limiter, error) {
 		return nil, err
 	}
 	newKind := func(limit Limit, what string) kind {
-		return kind{limit, errors.New("ratelimit: too many " + what), lru.New[key, *rate.Limiter](c.MaxEntries)}
+		return kind{limit, errors.New("ratelimit: too many " + what), newTable(c.MaxEntries)}
 	}
 	return &Limiter{
 		now:     c.Now,
 		trusted: c.Trusted,
+		places:  places{by: make(map[key]int)},
 		remote:  newKind(c.Remote, "requests from the remote address"),
 		origin:  newKind(c.Origin, "invites from the origin"),
 		sender:  newKind(c.Sender, "invites from the sender"),
@@ -65,8 +65,9 @@ func New(c Config) (*Limiter, error) {
 var errNoEvent = errors.New("ratelimit: the invite has no event")
 
 // Admit limits by remote address, and by nothing that d claims of its origin, so that
-// nobody can use up another server's limit. A Delivery without a valid Remote, such as one
-// that did not come by TCP, is not limited. It fits the field Admit of [fedinvite.Config].
+// nobody can use up another server's limit. Deliveries without a valid Remote, such as those
+// that did not come by TCP, share one limit; for those by a Unix socket see
+// [ForwardedForUnix]. It fits the field Admit of [fedinvite.Config].
 //
 // It waits if the limit has a queue. A refusal is a [*fedinvite.Error] with code
 // M_LIMIT_EXCEEDED, whose RetryAfter is the time, in whole seconds, after which this
@@ -75,7 +76,7 @@ var errNoEvent = errors.New("ratelimit: the invite has no event")
 // the cause.
 func (l *Limiter) Admit(ctx context.Context, d *fedinvite.Delivery) error {
 	addr := plain(d.Remote.Addr())
-	if !addr.IsValid() || contains(l.trusted, addr) {
+	if contains(l.trusted, addr) {
 		return nil
 	}
 	return l.take(ctx, []claim{{kind: &l.remote, key: key{prefix: network(addr)}}})
@@ -83,9 +84,9 @@ func (l *Limiter) Admit(ctx context.Context, d *fedinvite.Delivery) error {
 
 // Policy limits by origin, sender, invitee and room: it takes from all four limits, or, if
 // one of them refuses, from none. An invite that is sent again counts again, and one that
-// is given up while it waits counts too. It fits the field Policy of [fedinvite.Config], and package
-// policy's Chain; see there for where to put it. It waits and refuses as
-// [Limiter.Admit] does.
+// is given up while it waits counts too. It fits the field Policy of [fedinvite.Config], and
+// package policy's Chain, behind InviteeExists and whatever else refuses for good; see the
+// package's documentation for why. It waits and refuses as [Limiter.Admit] does.
 func (l *Limiter) Policy(ctx context.Context, inv *fedinvite.Invite) error {
 	if inv == nil || inv.Event == nil {
 		return errNoEvent

@@ -93,12 +93,12 @@ func TestRemote(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a delivery without an address is not limited", func(t *testing.T) {
-		for range 10 {
-			if err := l.Admit(ctx, &fedinvite.Delivery{Origin: "a.example"}); err != nil {
-				t.Error(err)
-			}
-		}
+	t.Run("deliveries without an address share one limit", func(t *testing.T) {
+		n := 0
+		passes(t, 2, func() error {
+			n++
+			return l.Admit(ctx, &fedinvite.Delivery{Origin: fedinvite.ServerName(fmt.Sprintf("s%d.example", n))})
+		})
 	})
 	t.Run("tokens come back", func(t *testing.T) {
 		now.pass(time.Second)
@@ -209,27 +209,71 @@ func TestTheMessageTellsNothing(t *testing.T) {
 	}
 }
 
-// Whatever was not asked about for longest is forgotten and starts afresh.
+// Whoever would have the full burst again soonest is forgotten and starts afresh.
 func TestForgetting(t *testing.T) {
-	config := none(newClock())
-	config.Sender = ratelimit.Limit{Every: time.Hour, Burst: 1}
+	now := newClock()
+	config := none(now)
+	config.Sender = ratelimit.Limit{Every: time.Hour, Burst: 2}
 	config.MaxEntries = 3
 	l := newLimiter(t, config)
-	call := func(i int) error { return l.Policy(t.Context(), invite(t, user(i, "a.example"), bob, room)) }
-	for i := range 3 {
-		if err := call(i); err != nil {
+	sender := func(i int) func() error {
+		inv := invite(t, user(i, "a.example"), bob, room)
+		return asking(t.Context(), l, inv)
+	}
+	send := func(senders ...int) {
+		t.Helper()
+		for _, i := range senders {
+			if err := sender(i)(); err != nil {
+				t.Fatalf("sender %d: %v", i, err)
+			}
+		}
+	}
+	send(0, 0, 1, 2, 2, 3) // 1 makes room for 3
+	refused(t, sender(0)())
+	refused(t, sender(2)())
+	send(3) // so that all have used as much
+	refused(t, sender(3)())
+	passes(t, 2, sender(1)) // in the place of one of them
+
+	now.pass(3 * time.Hour) // all are full again
+	send(4, 5, 6, 6, 5, 4)
+	for i := 4; i <= 6; i++ {
+		refused(t, sender(i)())
+	}
+}
+
+// However many come after somebody who has used much, if they come slowly.
+func TestWhatHasRefilledIsForgottenFirst(t *testing.T) {
+	now := newClock()
+	config := none(now)
+	config.Sender = ratelimit.Limit{Every: 9 * time.Minute, Burst: 20}
+	config.MaxEntries = 10
+	l := newLimiter(t, config)
+	victim := asking(t.Context(), l, invite(t, alice, bob, room))
+	passes(t, 20, victim)
+	for i := range 19 * 9 { // each tenth finds the first full again
+		now.pass(time.Minute)
+		if err := l.Policy(t.Context(), invite(t, user(i, "a.example"), bob, room)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	refused(t, call(0)) // a use, so that 1 is the oldest
-	if err := call(3); err != nil {
-		t.Fatal(err)
+	passes(t, 19, victim)
+}
+
+// 10,000 users who do not exist, and again 10,000, let nobody forget what an invitee got.
+func TestMadeUpInviteesDoNotEvadeTheLimit(t *testing.T) {
+	l := newLimiter(t, ratelimit.Config{Now: newClock().Now, Origin: off, Sender: off, Room: off})
+	inv := invite(t, alice, bob, room)
+	victim := asking(t.Context(), l, inv)
+	passes(t, 20, victim)
+	for i := range 20_000 {
+		other := *inv
+		other.Invitee = user(i, "b.example")
+		if err := l.Policy(t.Context(), &other); err != nil {
+			t.Fatal(err)
+		}
 	}
-	refused(t, call(0))
-	refused(t, call(2))
-	if err := call(1); err != nil {
-		t.Errorf("a forgotten sender: %v", err)
-	}
+	refused(t, victim())
 }
 
 // Whoever is refused cannot have others forgotten.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,12 +184,12 @@ func TestHangingUpDoesNotLengthenTheQueue(t *testing.T) {
 // Each that waits holds a connection and a body.
 func TestAtMost256Wait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		config := ratelimit.Config{Now: time.Now, Origin: off, Invitee: off, Room: off}
-		config.Sender = ratelimit.Limit{Every: time.Second, Burst: 1, Queue: 1}
+		config := ratelimit.Config{Now: time.Now, Sender: off, Invitee: off, Room: off}
+		config.Origin = ratelimit.Limit{Every: time.Second, Burst: 1, Queue: 1}
 		l := newLimiter(t, config)
 		senders := make(chan *fedinvite.Invite, 600)
 		for i := range 300 {
-			inv := invite(t, user(i, "a.example"), bob, room)
+			inv := invite(t, fmt.Sprintf("@a:s%d.example", i), bob, room)
 			senders <- inv
 			senders <- inv
 		}
@@ -204,12 +205,90 @@ func TestAtMost256Wait(t *testing.T) {
 			t.Errorf("passed: %v", passed)
 		}
 		// The places are free again, and what was refused has cost nothing.
-		inv := invite(t, user(0, "a.example"), bob, room)
+		inv := invite(t, "@a:s0.example", bob, room)
 		time.Sleep(time.Minute) // of the bubble
 		for _, a := range ask(t, 2, func() error { return l.Policy(t.Context(), inv) }) {
 			if a.err != nil {
 				t.Error(a.err)
 			}
 		}
+	})
+}
+
+// The places are divided: whoever takes all they can get leaves some to others.
+func TestPlacesAreLeftToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := ratelimit.Config{Now: time.Now, Sender: off, Invitee: off, Room: off}
+		config.Origin = ratelimit.Limit{Every: 100 * time.Millisecond, Burst: 1, Queue: 300}
+		l := newLimiter(t, config)
+		ctx, leave := context.WithCancel(t.Context())
+		waiting := func(origin string) func(int) int { // sends more, and says how many wait
+			inv := invite(t, "@a:"+origin, bob, room)
+			var in, out atomic.Int32
+			return func(more int) int {
+				for range more {
+					go func() {
+						in.Add(1)
+						_ = l.Policy(ctx, inv)
+						out.Add(1)
+					}()
+				}
+				synctest.Wait()
+				return int(in.Load() - out.Load())
+			}
+		}
+		var origins []func(int) int
+		for i := range 9 {
+			origins = append(origins, waiting(fmt.Sprintf("s%d.example", i)))
+		}
+		// Alone, and then each that comes beside them.
+		for i, want := range []int{52, 41, 33, 26, 21, 17, 14, 11, 9} {
+			if got := origins[i](60); got != want {
+				t.Errorf("origin %d: %d wait, want %d", i, got, want)
+			}
+		}
+		// In time all of them wait for as many.
+		for range 200 {
+			time.Sleep(100 * time.Millisecond) // of the bubble: one of each has had its turn
+			for _, send := range origins {
+				send(2)
+			}
+		}
+		for i, send := range origins {
+			if got := send(0); got < 18 || got > 22 {
+				t.Errorf("origin %d: %d wait, want about 20", i, got)
+			}
+		}
+		leave()
+		synctest.Wait()
+	})
+}
+
+// Eight origins that keep coming do not stop a ninth: the defaults.
+func TestOriginsThatKeepComingStopNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{Now: time.Now, Sender: off, Invitee: off, Room: off})
+		ctx, leave := context.WithCancel(t.Context())
+		for i := range 8 {
+			inv := invite(t, fmt.Sprintf("@a:evil%d.example", i), bob, room)
+			for range 60 {
+				go func() {
+					for ctx.Err() == nil {
+						if l.Policy(ctx, inv) != nil {
+							time.Sleep(100 * time.Millisecond)
+						}
+					}
+				}()
+			}
+		}
+		time.Sleep(20 * time.Second) // of the bubble
+		inv := invite(t, alice, bob, room)
+		for _, a := range ask(t, 25, func() error { return l.Policy(t.Context(), inv) }) {
+			if a.err != nil {
+				t.Errorf("after %s: %v", a.after, a.err)
+			}
+		}
+		leave()
+		time.Sleep(time.Minute)
 	})
 }
