@@ -101,7 +101,7 @@ type Delivery struct {
 	RoomID      string     // from the request's path
 	EventID     string     // from the request's path
 	V1          bool       // it came by the v1 endpoint
-	Remote      netip.AddrPort
+	Remote      netip.AddrPort // the peer, or who it forwards for; zero: not known
 	Request     Request
 }
 

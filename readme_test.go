@@ -120,15 +120,15 @@ func reach(local keyring.Local, store keyring.Store, notaries ...keyring.Notary)
 // README: end
 
 // README: guard
-// guard adds limits to the configuration of a Receiver, and says of requests whose
-// signature does not verify what a reverse proxy may have done to them.
-func guard(c *fedinvite.Config, ring *keyring.Ring) error {
+// guard adds policies and limits to the configuration of a Receiver, and says of requests
+// whose signature does not verify what a reverse proxy may have done to them.
+func guard(c *fedinvite.Config, ring *keyring.Ring, isUser func(context.Context, string) (bool, error)) error {
 	limiter, err := ratelimit.New(ratelimit.Config{Now: time.Now})
 	if err != nil {
 		return err
 	}
 	c.Admit = limiter.Admit // by remote address, before any key is fetched
-	c.Policy = policy.Chain(policy.BlockServers("*.evil.example"), limiter.Policy)
+	c.Policy = policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("*.evil.example"), limiter.Policy)
 	hints := xmatrix.NewHints(time.Now) // while the proxy is being set up
 	c.Credentials = xmatrix.Verifier{Keys: ring, Now: time.Now, Hints: hints}.Credentials
 	return nil
@@ -276,7 +276,8 @@ func TestREADMEGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c fedinvite.Config
-	if err := guard(&c, ring); err != nil {
+	isUser := func(context.Context, string) (bool, error) { return true, nil }
+	if err := guard(&c, ring, isUser); err != nil {
 		t.Fatal(err)
 	}
 	d := fedinvite.Delivery{Remote: netip.MustParseAddrPort("198.51.100.7:4000")}
