@@ -116,6 +116,14 @@ func contains(p netip.Prefix, addr netip.Addr) bool {
 	return p.Contains(addr)
 }
 
+// denies reports whether p, as a prefix of addresses that are denied, holds addr, which is
+// not IPv4-mapped. Where p says nothing sensible the answer is yes: that is so if it is not
+// valid, and, for IPv4 addresses, if it is written as mapped addresses but goes beyond them.
+func denies(p netip.Prefix, addr netip.Addr) bool {
+	beyond := p.Addr().Is4In6() && p.Bits() < mappedBits
+	return !p.IsValid() || beyond && addr.Is4() || contains(p, addr)
+}
+
 // mappedBits is the length of ::ffff:0:0/96.
 const mappedBits = 96
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
+	"github.com/seed-0a46cb1a/fedinvite/internal/dnstest"
 )
 
 // dialDNS answers with one list after the other, the last one again and again, and
@@ -95,6 +97,9 @@ func TestPermits(t *testing.T) {
 		{"IPv4-compatible", "::/96", "", "::8.8.8.8 :: ::1", "::127.0.0.1 ::10.0.0.1 ::2"},
 		{"NAT64 for local use, prefix of 96 bits", "64:ff9b:1:fffe::/96", "", "64:ff9b:1:fffe::808:808", "64:ff9b:1:fffe::7f00:1 64:ff9b:1::808:808"},
 		{"NAT64 for local use, prefix of other length", "64:ff9b:1::/48 64:ff9b:1:7f00::/56", "", "", "64:ff9b:1::808:808 64:ff9b:1:7f00:0:100:808:808"},
+		{"a mapped prefix in Deny that goes beyond the mapped addresses is of all of them", "10.0.0.0/8 fd00::/8", "::ffff:0:0/90",
+			"2606:4700::1 fd00::1", "8.8.8.8 ::ffff:8.8.8.8 10.0.0.1"},
+		{"and in Allow of none", "::ffff:0:0/90", "", "8.8.8.8", "10.0.0.1 ::ffff:10.0.0.1"},
 		{"loopback for tests", "127.0.0.0/8 ::1/128", "", "127.0.0.1 127.255.255.255 ::ffff:127.0.0.1 ::1", "0.0.0.0 :: ::2 10.0.0.1 ::127.0.0.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,6 +115,21 @@ func TestPermits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What ParsePrefix returns with its error, for example.
+func TestInvalidPrefixesAllowNothingAndDenyEverything(t *testing.T) {
+	for _, p := range []netip.Prefix{{}, netip.PrefixFrom(netip.MustParseAddr("10.0.0.0"), 33), netip.PrefixFrom(netip.Addr{}, 8)} {
+		list := append(discovery.Loopback(), p)
+		for _, addr := range addrsOf("8.8.8.8 ::ffff:8.8.8.8 2606:4700::1 10.0.0.1 127.0.0.1 ::1") {
+			if d := (&discovery.Dialer{Allow: discovery.Loopback(), Deny: list[len(list)-1:]}); d.Permits(addr) {
+				t.Errorf("%s is permitted although %s is denied", addr, p)
+			}
+			if d := (&discovery.Dialer{Allow: list}); d.Permits(addr) != (discovery.Public(addr) || addr.IsLoopback()) {
+				t.Errorf("%s is judged in another way because %s is allowed", addr, p)
+			}
+		}
 	}
 }
 
@@ -163,6 +183,7 @@ func TestLookup(t *testing.T) {
 		{"the rest of a partly forbidden answer", "a.ex", "10.0.0.1 8.8.8.8 ::1 fe80::1%2", "ip a.ex.", "8.8.8.8"},
 		{"16 addresses at most", "a.ex", many("8.8.8.%d", 20), "ip a.ex.", many("8.8.8.%d", 16)},
 		{"of those that may be used", "a.ex", many("10.0.0.%d", 20) + " 8.8.8.8", "ip a.ex.", "8.8.8.8"},
+		{"of the first 256", "a.ex", many("10.0.0.%d", 254) + " 8.8.8.8 8.8.4.4 1.1.1.1", "ip a.ex.", "8.8.8.8 8.8.4.4"},
 		{"longest name", longName(253), "8.8.8.8", "ip " + longName(253) + ".", "8.8.8.8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -266,6 +287,38 @@ func TestLookupErrors(t *testing.T) {
 	_, err = (&discovery.Dialer{DNS: dnsOf()}).Lookup(t.Context(), "::1%eth0")
 	if !errors.As(err, &refused) || refused.Addr.Zone() != "eth0" {
 		t.Errorf("zone: %v", err)
+	}
+}
+
+// The caller's trace is told of its own connections, and not of those to the DNS.
+func TestTraceIsToldOfTheLookupAndNotOfItsConnections(t *testing.T) {
+	c, dns := newCounter(t), dnstest.New(t)
+	dns.Addr("a.ex", "127.0.0.1")
+	d := &discovery.Dialer{DNS: dns.Resolver(), Allow: discovery.Loopback()}
+	for name, forget := range map[string]func(*httptrace.ClientTrace){
+		"all":              func(*httptrace.ClientTrace) {},
+		"connections only": func(trace *httptrace.ClientTrace) { trace.DNSStart, trace.DNSDone = nil, nil },
+		"look-ups only":    func(trace *httptrace.ClientTrace) { trace.ConnectStart, trace.ConnectDone = nil, nil },
+	} {
+		var told, want []string
+		trace := &httptrace.ClientTrace{
+			DNSStart:     func(i httptrace.DNSStartInfo) { told = append(told, "look up "+i.Host) },
+			DNSDone:      func(httptrace.DNSDoneInfo) { told = append(told, "looked up") },
+			ConnectStart: func(network, addr string) { told = append(told, "connect "+network+" "+addr) },
+			ConnectDone:  func(network, addr string, err error) { told = append(told, "connected", fmt.Sprint(err)) },
+		}
+		if forget(trace); trace.DNSStart != nil {
+			want = append(want, "look up a.ex.", "looked up")
+		}
+		if trace.ConnectStart != nil {
+			want = append(want, "connect tcp4 "+c.at("127.0.0.1"), "connected", "<nil>")
+		}
+		if err := reach(httptrace.WithClientTrace(t.Context(), trace), d, "tcp", c.at("a.ex")); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("%s: -want +got\n%s", name, diff)
+		}
 	}
 }
 
@@ -566,6 +619,11 @@ func TestAttemptsRace(t *testing.T) {
 			"1.1.1.1 is down; 2.2.2.2 is down", second, []string{"0s dial 1.1.1.1", "0s dial 2.2.2.2"}},
 		{"each attempt has 10 s", "1.1.1.1 2.2.2.2", nil, 0, "context deadline exceeded; context deadline exceeded", 10*second + 3*second/10,
 			[]string{"0s dial 1.1.1.1", "300ms dial 2.2.2.2", "10s leave 1.1.1.1", "10.3s leave 2.2.2.2"}},
+		{"four at a time at most, and the next one when one has failed", "1.1.1.1 2.2.2.2 3.3.3.3 4.4.4.4 5.5.5.5 6.6.6.6",
+			map[string]host{"3.3.3.3": {after: 2 * second, fails: true}, "5.5.5.5": {after: second, fails: true}}, 0,
+			"3.3.3.3 is down; 5.5.5.5 is down" + strings.Repeat("; context deadline exceeded", 4), 136 * second / 10,
+			[]string{"0s dial 1.1.1.1", "300ms dial 2.2.2.2", "600ms dial 3.3.3.3", "900ms dial 4.4.4.4", "2.6s dial 5.5.5.5", "3.6s dial 6.6.6.6",
+				"10s leave 1.1.1.1", "10.3s leave 2.2.2.2", "10.9s leave 4.4.4.4", "13.6s leave 6.6.6.6"}},
 		{"the caller leaves", "1.1.1.1 2.2.2.2", map[string]host{"1.1.1.1": {fails: true}}, second, "1.1.1.1 is down; context deadline exceeded", second,
 			[]string{"0s dial 1.1.1.1", "0s dial 2.2.2.2", "1s leave 2.2.2.2"}},
 		{"a connection made after that is closed", "1.1.1.1", map[string]host{"1.1.1.1": {after: 2 * second, deaf: true}}, second,
@@ -617,7 +675,7 @@ func TestNoMoreThan16AddressesAreTried(t *testing.T) {
 		track := &raceTrack{begin: time.Now()}
 		d := &discovery.Dialer{DNS: dnsOf(many("8.8.8.%d", 60)), Dial: track.dial}
 		_, err := d.DialContext(t.Context(), "tcp", "a.ex:443")
-		if took := time.Since(track.begin); took != 15*3*second/10+10*second {
+		if took := time.Since(track.begin); took != 4*10*second+9*second/10 { // four at a time
 			t.Errorf("took %s", took)
 		}
 		synctest.Wait()

@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"net"
+	"net/http/httptrace"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,8 +11,9 @@ import (
 )
 
 const (
-	// maxAddrs is the number of a name's addresses that are used.
-	maxAddrs = 16
+	// maxAddrs is the number of a name's addresses that are used, and maxJudged of those
+	// that are looked at: an answer may have thousands.
+	maxAddrs, maxJudged = 16, 256
 	// maxName and maxLabel are the limits in bytes of DNS names and their labels (RFC
 	// 1035, section 2.3.4), in writing and without the last dot.
 	maxName, maxLabel = 253, 63
@@ -21,15 +23,16 @@ const (
 
 // Lookup returns the addresses of host, a name or an IP address without brackets, in
 // the order in which they are to be tried: those of IPv6 and IPv4 in turns, beginning
-// with the kind that the DNS has first; 16 at most. If one of them must not be
-// connected to, the rest is still returned; if none may, the error is an
+// with the kind that the DNS has first; 16 at most, of the first 256 that the DNS has. If
+// one of them must not be connected to, the rest is still returned; if none may, the error is an
 // [*AddressError]. So it is for a host that is neither a name nor an address, and for what
 // other programs might take for an address, such as "127.1" and "0x7f000001". Other errors
 // are those of the DNS, a [*net.DNSError] if there is no address.
 //
 // Names are looked up from the root of the DNS, with or without a dot at their end. The
 // DNS is not asked about localhost and names below it: they are the loopback addresses
-// (RFC 6761, section 6.3).
+// (RFC 6761, section 6.3). A trace of package httptrace in ctx is told of the look-up, and
+// not of the connections that it takes, as with [net.Dialer].
 func (d *Dialer) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	return d.lookup(ctx, "ip", host)
 }
@@ -42,7 +45,7 @@ func (d *Dialer) lookup(ctx context.Context, family, host string) ([]netip.Addr,
 	}
 	var refused error
 	var permitted []netip.Addr
-	for _, addr := range found {
+	for _, addr := range found[:min(len(found), maxJudged)] {
 		plain := addr.Unmap()
 		switch {
 		case family == "ip4" && !plain.Is4(), family == "ip6" && !plain.Is6():
@@ -75,9 +78,33 @@ func (d *Dialer) find(ctx context.Context, family, host string) ([]netip.Addr, e
 	if name == "localhost." || strings.HasSuffix(name, ".localhost.") {
 		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	ctx, cancel := context.WithTimeout(lookupTrace(ctx), lookupTimeout)
 	defer cancel()
 	return d.dns().LookupNetIP(ctx, family, name)
+}
+
+// lookupTrace returns a context whose trace is told what that of ctx is of look-ups, and
+// nothing of connections.
+func lookupTrace(ctx context.Context) context.Context {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil {
+		return ctx
+	}
+	return httptrace.WithClientTrace(untraced{ctx}, &httptrace.ClientTrace{
+		DNSStart: trace.DNSStart, DNSDone: trace.DNSDone,
+		ConnectStart: func(string, string) {}, ConnectDone: func(string, string, error) {},
+	})
+}
+
+// untraced is a context that hides its trace, which would be told together with a new one.
+type untraced struct{ context.Context }
+
+func (c untraced) Value(key any) any {
+	value := c.Context.Value(key)
+	if _, ok := value.(*httptrace.ClientTrace); ok { // httptrace has the key for itself
+		return nil
+	}
+	return value
 }
 
 // dns returns the DNS that is asked.

@@ -12,6 +12,9 @@ const (
 	// headStart is how long an attempt has before the next one begins beside it; RFC
 	// 8305, section 8, wants 100 ms to 2 s.
 	headStart = 300 * time.Millisecond
+	// maxAttempts bounds how many attempts there are at a time, and so how many sockets
+	// a name can make us open for one connection.
+	maxAttempts = 4
 	// attemptTimeout bounds one attempt.
 	attemptTimeout = 10 * time.Second
 )
@@ -32,7 +35,7 @@ func (d *Dialer) race(ctx context.Context, addrs []netip.Addr, port uint16) (net
 	turn := time.NewTimer(headStart)
 	defer turn.Stop()
 	begin := func() {
-		if next < len(addrs) && ctx.Err() == nil {
+		if next < len(addrs) && running < maxAttempts && ctx.Err() == nil {
 			go d.try(ctx, netip.AddrPortFrom(addrs[next], port), results)
 			next, running = next+1, running+1
 			turn.Reset(headStart)
