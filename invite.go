@@ -96,11 +96,11 @@ import (
 // A Delivery is one invite as it arrives at one of our servers, by whatever
 // transport. Origin is believed: authenticate it first.
 type Delivery struct {
-	Origin      ServerName // the server that sends it
-	Destination ServerName // the server of ours that it is for
-	RoomID      string     // from the request's path
-	EventID     string     // from the request's path
-	V1          bool       // it came by the v1 endpoint
+	Origin      ServerName     // the server that sends it
+	Destination ServerName     // the server of ours that it is for
+	RoomID      string         // from the request's path
+	EventID     string         // from the request's path
+	V1          bool           // it came by the v1 endpoint
 	Remote      netip.AddrPort // the peer, or who it forwards for; zero: not known
 	Request     Request
 }
