@@ -14,6 +14,8 @@ var ErrAddress = errors.New("address is not allowed")
 type AddressError struct {
 	Host string     // as it was to be dialled: a name or an address
 	Addr netip.Addr // what it stands for; the zero Addr if that is no address at all
+	// Denied: it is one of Dialer.Deny; else it is not [Public], and none of Dialer.Allow.
+	Denied bool
 }
 
 // Error returns one line of bounded length, whatever Host is.
@@ -22,10 +24,17 @@ func (e *AddressError) Error() string {
 	if len(host) > maxName {
 		host = host[:maxName] + "…"
 	}
-	if !addr.IsValid() || addr.String() == host {
-		return fmt.Sprintf("%v: %q", ErrAddress, host)
+	why := "is not of the public internet"
+	switch {
+	case !addr.IsValid():
+		return fmt.Sprintf("%v: %q is no name or address, or its port no number", ErrAddress, host)
+	case e.Denied:
+		why = "is denied"
 	}
-	return fmt.Sprintf("%v: %q (%s)", ErrAddress, host, addr)
+	if addr.String() == host {
+		return fmt.Sprintf("%v: %q %s", ErrAddress, host, why)
+	}
+	return fmt.Sprintf("%v: %q (%s) %s", ErrAddress, host, addr, why)
 }
 
 // Unwrap returns [ErrAddress].

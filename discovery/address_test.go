@@ -136,11 +136,12 @@ func TestAddressErrorIsOneBoundedLine(t *testing.T) {
 		err  discovery.AddressError
 		want string
 	}{
-		{discovery.AddressError{}, `address is not allowed: ""`},
-		{discovery.AddressError{Host: "10.0.0.1", Addr: netip.MustParseAddr("10.0.0.1")}, `address is not allowed: "10.0.0.1"`},
-		{discovery.AddressError{Host: "a.ex", Addr: netip.MustParseAddr("::1")}, `address is not allowed: "a.ex" (::1)`},
-		{discovery.AddressError{Host: "a\n\x00ü"}, `address is not allowed: "a\n\x00ü"`},
-		{discovery.AddressError{Host: "b.ex", Addr: netip.MustParseAddr("fe80::1%\n")}, `address is not allowed: "b.ex" (fe80::1)`},
+		{discovery.AddressError{}, `address is not allowed: "" is no name or address, or its port no number`},
+		{discovery.AddressError{Host: "10.0.0.1", Addr: netip.MustParseAddr("10.0.0.1")}, `address is not allowed: "10.0.0.1" is not of the public internet`},
+		{discovery.AddressError{Host: "a.ex", Addr: netip.MustParseAddr("::1")}, `address is not allowed: "a.ex" (::1) is not of the public internet`},
+		{discovery.AddressError{Host: "a.ex", Addr: netip.MustParseAddr("8.8.8.8"), Denied: true}, `address is not allowed: "a.ex" (8.8.8.8) is denied`},
+		{discovery.AddressError{Host: "a\n\x00ü"}, `address is not allowed: "a\n\x00ü" is no name or address, or its port no number`},
+		{discovery.AddressError{Host: "b.ex", Addr: netip.MustParseAddr("fe80::1%\n")}, `address is not allowed: "b.ex" (fe80::1) is not of the public internet`},
 	} {
 		if got := c.err.Error(); got != c.want {
 			t.Errorf("got %s, want %s", got, c.want)

@@ -67,6 +67,11 @@ func (d *Dialer) Permits(addr netip.Addr) bool {
 	}
 }
 
+// refusal is the error for an address that d does not permit.
+func (d *Dialer) refusal(host string, addr netip.Addr) *AddressError {
+	return &AddressError{Host: host, Addr: addr, Denied: d != nil && d.denies(addr.Unmap())}
+}
+
 // denies reports whether addr is one of those that must not be connected to.
 func (d *Dialer) denies(addr netip.Addr) bool {
 	for _, p := range d.Deny {
@@ -146,7 +151,7 @@ func (d *Dialer) control(_ context.Context, network, address string, _ syscall.R
 	target, err := netip.ParseAddrPort(address)
 	known := network == "tcp4" || network == "tcp6"
 	if err != nil || !known || !d.Permits(target.Addr()) {
-		return &AddressError{Host: address, Addr: target.Addr()}
+		return d.refusal(address, target.Addr())
 	}
 	return nil
 }

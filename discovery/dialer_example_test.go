@@ -23,7 +23,7 @@ func ExampleDialer() {
 	fmt.Println(err)
 	// Output:
 	// ::ffff:10.0.0.1
-	// address is not allowed: "::ffff:10.0.0.1"
+	// address is not allowed: "::ffff:10.0.0.1" is not of the public internet
 }
 
 // A private federation names its networks.
@@ -73,5 +73,5 @@ func ExampleConnectProxy() {
 	dialer := discovery.Dialer{Dial: dial}
 	_, err = dialer.DialContext(context.Background(), "tcp", "169.254.169.254:443")
 	fmt.Println(err)
-	// Output: address is not allowed: "169.254.169.254"
+	// Output: address is not allowed: "169.254.169.254" is not of the public internet
 }

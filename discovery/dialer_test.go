@@ -777,3 +777,14 @@ func TestHTTPTransportGoesByItsDialer(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 }
+
+func TestAddressErrorSaysWhetherTheAddressIsDenied(t *testing.T) {
+	d := &discovery.Dialer{Deny: []netip.Prefix{netip.MustParsePrefix("8.8.8.0/24")}}
+	for address, denied := range map[string]bool{"8.8.8.8:1": true, "10.0.0.1:1": false} {
+		_, err := d.DialContext(t.Context(), "tcp", address)
+		var refused *discovery.AddressError
+		if !errors.As(err, &refused) || refused.Denied != denied {
+			t.Errorf("%s: %+v (%v), want Denied %v", address, refused, err, denied)
+		}
+	}
+}

@@ -51,7 +51,7 @@ func (d *Dialer) lookup(ctx context.Context, family, host string) ([]netip.Addr,
 		case family == "ip4" && !plain.Is4(), family == "ip6" && !plain.Is6():
 		case !d.Permits(addr):
 			if refused == nil {
-				refused = &AddressError{Host: host, Addr: addr}
+				refused = d.refusal(host, addr)
 			}
 		case !slices.Contains(permitted, plain):
 			permitted = append(permitted, plain)
