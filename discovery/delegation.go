@@ -15,6 +15,8 @@ const (
 	minFailure  = 5 * time.Minute
 	softFailure = 30 * time.Second // while an older delegation counts
 	maxFailure  = time.Hour
+	// lateFailure is how long they count after that while they are asked for again.
+	lateFailure = time.Hour
 )
 
 // maxKeptError is what is kept of an error, in bytes. The error itself may hold
@@ -32,14 +34,14 @@ type delegation struct {
 // error is about us or ctx.
 func (r *Resolver) delegationOf(ctx context.Context, server fedinvite.ServerName, name string) (delegation, error) {
 	n := r.delegation.recall(name)
-	counts, ask := n.judge(r.config.Now())
-	told := false
-	if ask {
+	v := n.judge(r.config.Now())
+	counts, told := v.counts, false
+	if v.ask {
 		if err := lookUpName(name); err != nil {
 			return delegation{}, err
 		}
 		flight := r.delegation.join(name, r.askWellKnown(ctx, server, name))
-		if !counts {
+		if v.wait {
 			if err := flight.wait(ctx); err != nil {
 				return delegation{}, err
 			}
@@ -93,7 +95,10 @@ func (d delegation) found(lifetime time.Duration) finding[delegation] {
 
 // notFound is the finding of an answer that is no good, or of none at all.
 func notFound(err error, definite bool) finding[delegation] {
-	return finding[delegation]{failure: err, kept: textOnly(err), definite: definite, pause: minFailure, softPause: softFailure, maxPause: maxFailure}
+	return finding[delegation]{
+		failure: err, kept: textOnly(err), definite: definite,
+		pause: minFailure, softPause: softFailure, maxPause: maxFailure, grace: lateFailure,
+	}
 }
 
 // textOnly returns an error of the same text as err, cut to a length, and nothing else.

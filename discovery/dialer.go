@@ -162,8 +162,9 @@ func (d *Dialer) control(_ context.Context, network, address string, _ syscall.R
 // more; it is copied, its ServerName is not used; nil: the system's roots. TLS 1.2 is the
 // least.
 //
-// Response headers are at most 64 KiB, a TLS handshake takes 10 s at most, and
-// connections are kept for 90 s, 2 for each host and 100 in all. The rest is the caller's:
+// Response headers are at most 64 KiB, and so are a server's certificates; a TLS handshake
+// takes 10 s at most; connections, by HTTP/1.1, are kept for 90 s, 2 for each host and 100
+// in all. The rest is the caller's:
 // timeouts, the size of bodies, which redirects to follow, and to ask for https only,
 // because the transport would also do http.
 func (d *Dialer) HTTPTransport(config *tls.Config) *http.Transport {
@@ -172,6 +173,10 @@ func (d *Dialer) HTTPTransport(config *tls.Config) *http.Transport {
 	}
 	config.ServerName = "" // it would be that of every host
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	boundCertificates(config)
+	// The bounds on connections do not hold for net/http's HTTP/2.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	return &http.Transport{
 		DialContext:            d.DialContext,
 		TLSClientConfig:        config,
@@ -181,6 +186,6 @@ func (d *Dialer) HTTPTransport(config *tls.Config) *http.Transport {
 		MaxIdleConnsPerHost:    2,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
+		Protocols:              protocols,
 	}
 }

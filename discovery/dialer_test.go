@@ -735,7 +735,7 @@ func TestHTTPTransport(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "HTTP/2.0" {
+	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "HTTP/1.1" {
 		t.Errorf("%s, %v", body, err)
 	}
 	if transport.Proxy != nil || transport.TLSClientConfig.MinVersion != tls.VersionTLS12 {

@@ -132,8 +132,8 @@ func absoluteName(host string) (name string, ok bool) {
 	return name + ".", !isNumber(label)
 }
 
-// notInName reports whether r is neither of a host name nor a dot. Some SRV records lead
-// to names with an underscore.
+// notInName reports whether r is neither of a host name nor a dot. The DNS has addresses
+// for names with an underscore too, though server names and SRV targets have none.
 func notInName(r rune) bool {
 	switch {
 	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':

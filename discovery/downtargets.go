@@ -38,7 +38,8 @@ func (d *downTargets) order(keys []string) []string {
 	now := d.now()
 	var up, down []string
 	for _, key := range keys {
-		if since, ok := d.since.Get(key); ok && now.Sub(since) < downFor {
+		since, ok := d.since.Get(key)
+		if age := now.Sub(since); ok && 0 <= age && age < downFor { // or the clock was set back
 			down = append(down, key)
 		} else {
 			up = append(up, key)
@@ -47,14 +48,13 @@ func (d *downTargets) order(keys []string) []string {
 	return append(up, down...)
 }
 
-func (d *downTargets) add(key string) {
+// set says whether the target of key could not be connected to just now.
+func (d *downTargets) set(key string, down bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.since.Put(key, d.now())
-}
-
-func (d *downTargets) remove(key string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.since.Remove(key)
+	if down {
+		d.since.Put(key, d.now())
+	} else {
+		d.since.Remove(key)
+	}
 }

@@ -1,6 +1,7 @@
 package discovery_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -187,7 +188,7 @@ func TestErrorOfManyTargetsIsBounded(t *testing.T) {
 		c.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New(long) }
 	})
 	_, _, err := put(t.Context(), t, transport, "a.ex/x", "", false)
-	if err == nil || len(err.Error()) > 16*500 || strings.ContainsAny(err.Error(), "\n\x1b") {
+	if err == nil || len(err.Error()) > 8*500 || strings.ContainsAny(err.Error(), "\n\x1b") {
 		t.Errorf("got %d bytes: %q", len(err.Error()), err)
 	}
 }
@@ -252,6 +253,10 @@ func TestDeadTargetsComeLastForAMinute(t *testing.T) {
 	n.serve("8.0.0.1:9001", []string{"a.ex"}, nil)
 	ask("8.0.0.1:9001")
 	ask("8.0.0.1:9001")
+	n.place("8.0.0.1:9001", "")
+	ask("8.0.0.1:9001", "8.0.0.2:9002")
+	now = now.Add(-time.Second) // the clock was wrong
+	ask("8.0.0.1:9001", "8.0.0.2:9002")
 }
 
 func TestTargetThatIsBackComesBeforeTheDead(t *testing.T) {
@@ -286,13 +291,13 @@ func TestLastOfManyTargets(t *testing.T) {
 	n.dns.Addr("a.ex")
 	n.dns.Addr("t.ex", "8.0.0.1")
 	var records []net.SRV
-	for i := range uint16(16) {
+	for i := range uint16(8) {
 		records = append(records, net.SRV{Target: "t.ex.", Port: 9000 + i, Priority: i})
 	}
 	n.dns.SRV("_matrix-fed._tcp.a.ex", records...)
-	last := n.serve("8.0.0.1:9015", []string{"a.ex"}, nil)
+	last := n.serve("8.0.0.1:9007", []string{"a.ex"}, nil)
 	_, counter, err := put(t.Context(), t, n.transport(nil), "a.ex/x", "{}", false)
-	if err != nil || len(last.requests()) != 1 || len(n.dials()) != 16 || counter.closed() != 1 {
+	if err != nil || len(last.requests()) != 1 || len(n.dials()) != 8 || counter.closed() != 1 {
 		t.Errorf("got %v, %+v", err, last.requests())
 	}
 }
@@ -330,6 +335,50 @@ func TestKeptConnectionThatDied(t *testing.T) {
 			after := n.serve(address, []string{"a.ex"}, nil)
 			if _, _, err := get(t, transport, "a.ex/x"); err != nil || len(after.requests()) != 1 {
 				t.Errorf("got %v, %+v", err, after.requests())
+			}
+		})
+	}
+}
+
+// Nor does net/http send it again then, unless the request is idempotent.
+func TestKeptConnectionThatDiesWithItsTarget(t *testing.T) {
+	for method, elsewhere := range map[string]bool{http.MethodGet: true, http.MethodPut: false} {
+		t.Run(method, func(t *testing.T) {
+			n := twoTargets(t)
+			n.listen("8.0.0.1:9001", []string{"a.ex"}, "http/1.1", func(conn net.Conn) {
+				r := bufio.NewReader(conn)
+				_, _ = http.ReadRequest(r)
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				_, _ = http.ReadRequest(r)
+				n.place("8.0.0.1:9001", "")
+			})
+			second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+			transport := n.transport(nil)
+			if _, _, err := get(t, transport, "a.ex/x"); err != nil {
+				t.Fatal(err)
+			}
+			req, err := http.NewRequestWithContext(t.Context(), method, "matrix://a.ex/x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res, err := transport.RoundTrip(req); (err == nil) != elsewhere {
+				t.Errorf("got %v", err)
+			} else if err == nil {
+				_ = res.Body.Close()
+			}
+			if got := second.requests(); len(got) > 0 != elsewhere {
+				t.Errorf("the second target got %+v", got)
+			}
+			if !elsewhere {
+				return
+			}
+			n.dials()
+			transport.CloseIdleConnections()
+			if _, _, err := get(t, transport, "a.ex/x"); err != nil {
+				t.Error(err)
+			}
+			if got, want := n.dials(), []string{"8.0.0.2:9002"}; !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
 			}
 		})
 	}

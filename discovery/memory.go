@@ -12,11 +12,13 @@ import (
 )
 
 // A memory keeps what look-ups of one kind found, by name, and makes them: one for a
-// name at a time. Names with a server and others are kept apart, so that made-up
-// names cannot push out real ones.
+// name at a time. Names that have something to be found and others are kept apart, so that
+// names that are merely made up cannot push out a delegation or SRV records. They can push
+// out that a real server has neither, which is soon found again.
 type memory[V any] struct {
-	now  func() time.Time
-	gate *gate
+	now   func() time.Time
+	gate  *gate
+	limit time.Duration // of a look-up
 
 	mu      sync.Mutex
 	real    *lru.Cache[string, *note[V]]
@@ -24,9 +26,9 @@ type memory[V any] struct {
 	flights map[string]*flight[V]
 }
 
-func newMemory[V any](servers int, now func() time.Time, g *gate) *memory[V] {
+func newMemory[V any](servers int, now func() time.Time, g *gate, limit time.Duration) *memory[V] {
 	return &memory[V]{
-		now: now, gate: g,
+		now: now, gate: g, limit: limit,
 		real: lru.New[string, *note[V]](servers), other: lru.New[string, *note[V]](servers),
 		flights: map[string]*flight[V]{},
 	}
@@ -35,10 +37,11 @@ func newMemory[V any](servers int, now func() time.Time, g *gate) *memory[V] {
 // A finding is the outcome of a look-up: an answer or a failure.
 type finding[V any] struct {
 	value    V
-	real     bool          // there is a server
+	real     bool          // there is something to be found
 	lifetime time.Duration // how long value counts
 	early    time.Duration // before the end of it: ask again
 	late     time.Duration // after the end of it: value counts if asking fails
+	lasting  bool          // and while asking: nobody waits for that
 
 	failure  error // instead of a value
 	kept     error // what is remembered of failure
@@ -46,39 +49,70 @@ type finding[V any] struct {
 	// pause is how long to ask no more after a first failure, and what doubling it ends
 	// at; softPause is pause while an older value counts.
 	pause, softPause, maxPause time.Duration
+	// grace is how long after its pause the failure counts if asking is not possible, and
+	// while asking unless it is definite: what took long to fail may do so again.
+	grace time.Duration
 }
 
 // A note is what is remembered of a name. It does not change. Nil stands for nothing.
 type note[V any] struct {
-	known bool // there is a value
-	real  bool
-	value V
-	at    time.Time // when value was asked for
-	early time.Time // from when on it is to be asked for again
-	until time.Time // until when it counts
-	late  time.Time // until when it counts after a failure
+	known   bool // there is a value
+	real    bool
+	value   V
+	at      time.Time // when value was asked for
+	early   time.Time // from when on it is to be asked for again
+	until   time.Time // until when it counts
+	late    time.Time // until when it counts after a failure
+	lasting bool      // or without one
 
 	failure  error // of the last look-up, if that failed
 	failedAt time.Time
+	definite bool
 	pause    time.Duration
+	grace    time.Duration
 }
 
-// judge reports whether the value counts now, and whether it is to be asked for. If
-// neither, the failure counts. A clock that was set back makes all of it doubtful.
-func (n *note[V]) judge(now time.Time) (counts, ask bool) {
+// A verdict is what is to be made of a note.
+type verdict struct {
+	counts bool // the value does, else the failure
+	ask    bool // the network
+	wait   bool // for what it says, because nothing counts until then
+}
+
+// judge says what is to be made of n now. A clock that was set back makes all of it
+// doubtful.
+func (n *note[V]) judge(now time.Time) verdict {
 	if n == nil {
-		return false, true
+		return verdict{ask: true, wait: true}
 	}
 	due := n.failure == nil || now.Before(n.failedAt) || now.Sub(n.failedAt) >= n.pause
 	switch {
-	case !n.known || now.Before(n.at):
-		return false, due
-	case now.Before(n.until):
-		return true, due && !now.Before(n.early)
-	case n.failure != nil && now.Before(n.late):
-		return true, due // not to be waited for: the name is known to give trouble
+	case n.countsTill(n.until, now):
+		return verdict{counts: true, ask: due && !now.Before(n.early)}
+	case n.countsTill(n.late, now) && (n.lasting || n.failure != nil): // else there is no trouble yet
+		return verdict{counts: true, ask: due}
 	}
-	return false, due
+	return verdict{ask: due, wait: due && (n.definite || !n.failedLately(now))}
+}
+
+// spare reports what counts if asking is not possible: the value, or else the failure, if
+// ok.
+func (n *note[V]) spare(now time.Time) (counts, ok bool) {
+	if n == nil {
+		return false, false
+	}
+	counts = n.countsTill(n.late, now)
+	return counts, counts || n.failedLately(now)
+}
+
+// countsTill reports whether the value counts now, if it does so until end.
+func (n *note[V]) countsTill(end, now time.Time) bool {
+	return n.known && !now.Before(n.at) && now.Before(end)
+}
+
+// failedLately reports whether the failure is not too old to count.
+func (n *note[V]) failedLately(now time.Time) bool {
+	return n.failure != nil && !now.Before(n.failedAt) && now.Sub(n.failedAt) < n.pause+n.grace
 }
 
 // expires returns when what was just remembered ends: the failure, if it failed.
@@ -138,19 +172,22 @@ func (m *memory[V]) fly(name string, f *flight[V], q question[V]) {
 	defer m.land(name, f)
 	// A flight may have landed between the caller's look and the start of this one.
 	n := m.recall(name)
-	if counts, ask := n.judge(m.now()); !ask {
-		f.note, f.counts, f.err = n, counts, nil
+	if v := n.judge(m.now()); !v.ask {
+		f.note, f.counts, f.err = n, v.counts, nil
 		return
 	}
-	leave, err := m.gate.enter()
+	leave, err := m.gate.enter(n != nil && n.known)
 	if err != nil {
+		if counts, ok := n.spare(m.now()); ok {
+			f.note, f.counts, err = n, counts, nil
+		}
 		f.err = err
 		return
 	}
 	defer leave()
 	// Of the caller nothing is used, not even the values of its context: net/http's hooks
 	// are among them, and those are for the caller's own request.
-	ctx, cancel := context.WithTimeout(context.Background(), m.gate.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), m.limit)
 	defer cancel()
 	at := m.now()
 	found := q.ask(ctx)
@@ -184,7 +221,7 @@ func (m *memory[V]) remember(name string, f finding[V], at time.Time) *note[V] {
 	now := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	next := &note[V]{known: true, real: f.real, value: f.value, at: at, until: at.Add(f.lifetime)}
+	next := &note[V]{known: true, real: f.real, value: f.value, at: at, until: at.Add(f.lifetime), lasting: f.lasting}
 	next.early, next.late = next.until.Add(-f.early), next.until.Add(f.late)
 	if f.failure != nil {
 		next = m.find(name).failed(f, now)
@@ -212,12 +249,12 @@ func (n *note[V]) failed(f finding[V], now time.Time) *note[V] {
 	if f.definite {
 		next.late = next.until
 	}
-	if next.known && !now.Before(next.at) && now.Before(next.late) {
+	if next.countsTill(next.late, now) {
 		least = f.softPause
 	} else {
 		next = new(note[V])
 	}
-	next.failure, next.failedAt = f.kept, now
+	next.failure, next.failedAt, next.definite, next.grace = f.kept, now, f.definite, f.grace
 	next.pause = min(max(2*before, least), f.maxPause)
 	return next
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // Connections are pooled by where they lead and by whom the certificate is for, since a
-// connection that was good for one name says nothing about another. net/http pools
-// by the host of the URL, so both are written into that:
+// connection that was good for one name says nothing about another. net/http, and its
+// traces, know a pool by the host of the URL, so both are written into that:
 //
 //	matrix.a.ex:8448         the certificate is for the host that is dialled
 //	a.ex_matrix.b.ex:8448    the certificate is for a.ex, the host dialled is matrix.b.ex

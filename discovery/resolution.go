@@ -29,7 +29,7 @@ type Resolution struct {
 	// address without brackets, which is not. It is never the target of an SRV record.
 	CertName string
 	// Targets are where to connect to, in the order in which they are to be tried. There
-	// is one at least and 16 at most, and several only if there are several SRV records.
+	// is one at least and 8 at most, and several only if there are several SRV records.
 	// The slice is the caller's own.
 	Targets []Target
 }
@@ -38,7 +38,7 @@ type Resolution struct {
 type Target struct {
 	Host string // a host name as in CertName, or an IP address without brackets
 	Port uint16
-	key  string // of the connection pool, see poolKey
+	key  string // of the connection pool, see poolKey; "" if it is not remembered
 }
 
 // newTarget returns the target for a certificate of certName.

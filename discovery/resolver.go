@@ -30,11 +30,14 @@ type ResolverConfig struct {
 	// MaxServers is the number of names whose answers are kept, and of those whose
 	// failures are; 0: 10,000. It holds for .well-known and for SRV records, each.
 	MaxServers int
-	// MaxFetches is the number of look-ups at a time; 0: 64. Others wait, 16 times as
-	// many at most; more are refused at once.
+	// MaxFetches is the number of look-ups at a time, up to 1,048,576; 0: 64. A quarter of
+	// them is for names of which an answer is remembered. Others wait, 16 times as many at
+	// most; more are refused at once, see [ErrBusy].
 	MaxFetches int
-	// Timeout bounds one look-up, .well-known with its redirects or SRV records of both
-	// kinds, and the wait for its turn before; 0: 10 s. A name may take two look-ups.
+	// Timeout bounds what asking for a name takes; 0: 5 s, to leave a request of 10 s as
+	// much for itself. Three fifths of it are for .well-known with its redirects, and two
+	// for SRV records of both kinds. Where look-ups have to wait for their turn, each does
+	// for a fifth more at most.
 	Timeout time.Duration
 	// Trace is told of each answer as it is used; nil: nobody. New answers are told
 	// once, by the look-up, before those who wait for it get theirs; remembered ones by
@@ -55,13 +58,17 @@ type ResolverConfig struct {
 //
 // That there is no delegation is remembered for 5 minutes, then 10, doubling up to an
 // hour. While an old delegation counts, failures are remembered for 30 seconds at
-// first.
+// first. That there was no telling counts for an hour more, in which the web server is
+// asked again without anybody waiting for it.
 //
 // SRV records, and that there are none, are remembered for 5 minutes, because
-// [net.Resolver] does not tell their time to live, and for an hour more if the DNS fails. That
-// the DNS failed is remembered for 10 seconds.
+// [net.Resolver] does not tell their time to live. They count for an hour more, in which the
+// DNS is asked again without anybody waiting for it, unless they lead nowhere. That the DNS
+// failed is remembered for a second, then two, doubling up to 10.
 //
-// There is one look-up for a name at a time, whoever waits for it.
+// There is one look-up for a name at a time, whoever waits for it. If too many names are
+// asked about at once, an old answer counts as long as it would if there were no telling,
+// and that there is no delegation for an hour more.
 type Resolver struct {
 	config     ResolverConfig
 	wellKnown  wellKnown
@@ -76,6 +83,8 @@ func NewResolver(c ResolverConfig) (*Resolver, error) {
 	switch {
 	case c.MaxServers < 0 || c.MaxFetches < 0 || c.Timeout < 0:
 		return nil, errors.New("discovery: ResolverConfig.MaxServers, MaxFetches and Timeout must not be negative")
+	case c.MaxFetches > 1<<20:
+		return nil, errors.New("discovery: ResolverConfig.MaxFetches must not be more than 1,048,576")
 	case strings.ContainsFunc(c.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }):
 		return nil, errors.New("discovery: ResolverConfig.UserAgent must be printable ASCII")
 	}
@@ -95,15 +104,16 @@ func NewResolver(c ResolverConfig) (*Resolver, error) {
 		c.MaxFetches = 64
 	}
 	if c.Timeout == 0 {
-		c.Timeout = 10 * time.Second
+		c.Timeout = 5 * time.Second
 	}
-	gate := newGate(c.MaxFetches, c.Timeout)
+	fifth := max(c.Timeout/5, 1)
+	gate := newGate(c.MaxFetches, fifth)
 	return &Resolver{
 		config:     c,
 		wellKnown:  newWellKnown(c.Dialer, c.TLS, c.UserAgent),
 		dns:        c.Dialer.dns(),
-		delegation: newMemory[delegation](c.MaxServers, c.Now, gate),
-		service:    newMemory[service](c.MaxServers, c.Now, gate),
+		delegation: newMemory[delegation](c.MaxServers, c.Now, gate, 3*fifth),
+		service:    newMemory[service](c.MaxServers, c.Now, gate, 2*fifth),
 	}, nil
 }
 
@@ -123,9 +133,13 @@ var (
 // Names of the DNS are the same in any case of letters, and with or without a dot at their
 // end; only Host is as it is written.
 //
+// An answer of .well-known counts if its m.server is a server name by the grammar. If that
+// then leads nowhere, as b.example:0 does, it is an error, and the name itself is not
+// followed instead (step 4): its owner has said that the server is elsewhere.
+//
 // ctx ends the wait of this caller, not the look-up, for which others may wait. Errors
 // wrap [fedinvite.ErrIdentifier] if server is no server name, [ErrAddress] if its host can
-// be neither a DNS name nor an address, [ErrNoServer], the DNS's error (often a
+// be neither a DNS name nor an address, [ErrNoServer], [ErrBusy], the DNS's error (often a
 // [*net.DNSError]) if SRV records could not be asked for, or the cause of ctx's end.
 func (r *Resolver) Resolve(ctx context.Context, server fedinvite.ServerName) (Resolution, error) {
 	if _, err := fedinvite.ParseServerName(string(server)); err != nil {

@@ -135,12 +135,15 @@ func (w *resolverWorld) trace(_ context.Context, a discovery.Answer) {
 }
 
 // freshAnswer waits for the next new answer of .well-known.
-func (w *resolverWorld) freshAnswer() discovery.Answer {
+func (w *resolverWorld) freshAnswer() discovery.Answer { return w.freshAnswerOf("3") }
+
+// freshAnswerOf waits for the next new answer of a step.
+func (w *resolverWorld) freshAnswerOf(step string) discovery.Answer {
 	w.t.Helper()
 	for {
 		select {
 		case a := <-w.answers:
-			if a.Step == "3" {
+			if a.Step == step {
 				return a
 			}
 		case <-time.After(20 * time.Second):

@@ -16,12 +16,15 @@ import (
 const (
 	// serviceLifetime is how long SRV records are remembered, and that there are none.
 	serviceLifetime = 5 * time.Minute
-	// serviceLate is how long they count after that if the DNS fails.
+	// serviceLate is how long they count after that while they are asked for again.
 	serviceLate = time.Hour
-	// servicePause is how long the DNS is not asked again after it failed (RFC 9520).
-	servicePause = 10 * time.Second
-	// maxRecords is the number of records that are used.
-	maxRecords = 16
+	// minServicePause and maxServicePause are how long the DNS is not asked again after it
+	// failed, at first and at most. RFC 9520, section 3.2, wants a second to 5 minutes of
+	// resolvers, and there is one between the DNS and us that has its own pauses: ours is to
+	// be no longer at first than those between attempts to send a request.
+	minServicePause, maxServicePause = time.Second, 10 * time.Second
+	// maxRecords is the number of records that are used and kept, at 280 bytes each.
+	maxRecords = 8
 )
 
 // A serviceKind says which SRV records there are.
@@ -43,26 +46,26 @@ var serviceNames = [...]struct {
 type service struct {
 	kind    serviceKind
 	records []record // by priority, and those of weight 0 first
-	plain   Target   // if there are none
+	only    Target   // unless there are several records
 	err     error    // why none of them is of use
 }
 
 type record struct {
-	target           Target
-	priority, weight uint16
+	host                   string
+	port, priority, weight uint16
 }
 
 // serviceOf returns the SRV records of a host name.
 func (r *Resolver) serviceOf(ctx context.Context, server fedinvite.ServerName, name string, s *steps) (service, error) {
 	n := r.service.recall(name)
-	counts, ask := n.judge(r.config.Now())
-	told := false
-	if ask {
+	v := n.judge(r.config.Now())
+	counts, told := v.counts, false
+	if v.ask {
 		if err := lookUpName(name); err != nil {
 			return service{}, err
 		}
 		flight := r.service.join(name, r.askSRV(ctx, server, name, s))
-		if !counts {
+		if v.wait {
 			if err := flight.wait(ctx); err != nil {
 				return service{}, err
 			}
@@ -106,10 +109,10 @@ func lookupService(ctx context.Context, dns DNS, name string) finding[service] {
 		}
 		if err != nil && !isNotFound(err) {
 			err = &serviceError{s.kind, err}
-			return finding[service]{failure: err, kept: err, pause: servicePause, softPause: servicePause, maxPause: servicePause}
+			return finding[service]{failure: err, kept: err, pause: minServicePause, softPause: maxServicePause, maxPause: maxServicePause}
 		}
 	}
-	return service{plain: newTarget(name, name, defaultPort)}.found()
+	return service{only: newTarget(name, name, defaultPort)}.found()
 }
 
 // A serviceError says for which records the DNS failed.
@@ -122,9 +125,13 @@ func (e *serviceError) Error() string { return fmt.Sprintf("SRV records: %v", e.
 
 func (e *serviceError) Unwrap() error { return e.err }
 
-// found is the finding of s.
+// found is the finding of s. What leads nowhere does not outlive its time.
 func (s service) found() finding[service] {
-	return finding[service]{value: s, real: len(s.records) > 0, lifetime: serviceLifetime, late: serviceLate}
+	f := finding[service]{value: s, real: len(s.records) > 0, lifetime: serviceLifetime}
+	if s.err == nil {
+		f.late, f.lasting = serviceLate, true
+	}
+	return f
 }
 
 var (
@@ -132,7 +139,9 @@ var (
 	errNoRecord   = fmt.Errorf("%w: its SRV records cannot be used", ErrNoServer)
 )
 
-// newService keeps the records that can be used, of a certificate for certName.
+// newService keeps the records that can be used, of a certificate for certName. Of too
+// many it keeps the ones that most requests would go to: those of the first priorities,
+// and of the last of these the heaviest.
 func newService(certName string, kind serviceKind, found []*net.SRV) service {
 	s := service{kind: kind}
 	for _, r := range found {
@@ -141,8 +150,7 @@ func newService(certName string, kind serviceKind, found []*net.SRV) service {
 		case r.Target == "" || r.Target == ".":
 			s.err = errNotOffered
 		case r.Port != 0 && isTarget(r.Target):
-			target := newTarget(certName, plainName(strings.Clone(r.Target)), r.Port)
-			s.records = append(s.records, record{target, r.Priority, r.Weight})
+			s.records = append(s.records, record{plainName(r.Target), r.Port, r.Priority, r.Weight})
 		}
 	}
 	if len(s.records) == 0 {
@@ -150,15 +158,26 @@ func newService(certName string, kind serviceKind, found []*net.SRV) service {
 		return s
 	}
 	s.err = nil
+	slices.SortFunc(s.records, func(a, b record) int {
+		byName := cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port))
+		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(b.weight, a.weight), byName)
+	})
+	s.records = slices.Clone(s.records[:min(len(s.records), maxRecords)]) // without the room of the others
 	slices.SortStableFunc(s.records, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.weight, b.weight))
 	})
-	s.records = slices.Clip(s.records[:min(len(s.records), maxRecords)])
+	for i, r := range s.records {
+		s.records[i].host = strings.Clone(r.host) // it may be part of a long text
+	}
+	if len(s.records) == 1 { // the pool's keys of several would be long
+		s.only = newTarget(certName, s.records[0].host, s.records[0].port)
+	}
 	return s
 }
 
 // isTarget reports whether a name may be the target of an SRV record: the name of a
-// host, which an address is not (RFC 2782, "Target"), nor a name with an underscore.
+// host, which an address is not (RFC 2782, "Target"). As in the grammar of server names,
+// that has no underscore, though the DNS would find an address for it.
 func isTarget(name string) bool {
 	_, ok := absoluteName(name)
 	return ok && !strings.Contains(name, "_")
@@ -167,15 +186,15 @@ func isTarget(name string) bool {
 // targets returns the targets of the records in an order of this call, as RFC 2782 says
 // ("Weight"), or the name itself if there are no records.
 func (s *service) targets(random func(n uint64) uint64) []Target {
-	if s.kind == noRecords {
-		return []Target{s.plain}
+	if len(s.records) < 2 {
+		return []Target{s.only}
 	}
 	targets := make([]Target, 0, len(s.records))
 	var left [maxRecords]record
 	rest := left[:copy(left[:], s.records)]
 	for len(rest) > 0 {
 		i := choose(rest, random)
-		targets = append(targets, rest[i].target)
+		targets = append(targets, Target{Host: rest[i].host, Port: rest[i].port})
 		rest = slices.Delete(rest, i, i+1)
 	}
 	return targets
@@ -237,7 +256,7 @@ func (r *Resolver) tellService(ctx context.Context, a Answer, name string, steps
 func (s *service) text() string {
 	var texts []string
 	for _, r := range s.records {
-		texts = append(texts, fmt.Sprintf("%d %d %d %q", r.priority, r.weight, r.target.Port, r.target.Host))
+		texts = append(texts, fmt.Sprintf("%d %d %d %q", r.priority, r.weight, r.port, r.host))
 	}
 	return strings.Join(texts, ", ")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 )
 
 // maxDials is how many connections are made for one attempt to send a request. A server
@@ -15,12 +16,19 @@ const maxDials = 20
 
 var errManyDials = errors.New("too many connections were of no use")
 
-// An errand is the context in which net/http sends a request, and connects for it.
+// leastTurn is how long connecting to a target may take, however little time a request has
+// that there are other targets for. One that takes longer counts as down.
+const leastTurn = 2 * time.Second
+
+// An errand is the context in which net/http makes one attempt to send a request, and
+// connects for it.
 type errand struct {
 	context.Context
-	trace *httptrace.ClientTrace // the caller's, may be nil
-	hides bool                   // net/http does not see it
-	dials atomic.Int32           // of this attempt
+	trace   *httptrace.ClientTrace // the caller's, may be nil
+	hides   bool                   // net/http does not see it
+	several bool                   // the server has other targets
+	more    bool                   // of which some are to be tried after this one
+	dials   atomic.Int32
 }
 
 type errandKey struct{}
@@ -30,10 +38,23 @@ func newErrand(ctx context.Context) *errand {
 	return &errand{Context: ctx, trace: httptrace.ContextClientTrace(ctx)}
 }
 
-// errandOf returns the errand that ctx comes from, or nil.
+// errandOf returns the errand that ctx comes from.
 func errandOf(ctx context.Context) *errand {
-	e, _ := ctx.Value(errandKey{}).(*errand)
+	e, ok := ctx.Value(errandKey{}).(*errand)
+	if !ok { // net/http keeps values, but does not promise it
+		return newErrand(ctx)
+	}
 	return e
+}
+
+// turn returns ctx, in which a target is connected to, with an end. It leaves other targets
+// half of the time that the request still has.
+func (e *errand) turn(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := connectTimeout + handshakeTimeout
+	if end, ok := e.Deadline(); ok && e.more {
+		limit = min(limit, max(time.Until(end)/2, leastTurn))
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 func (e *errand) Value(key any) any {
@@ -48,26 +69,14 @@ func (e *errand) Value(key any) any {
 }
 
 // traced returns the context for net/http. The caller's trace is told what it would be
-// without us; connected is called, unless it is nil, before anything is sent.
-func (e *errand) traced(connected func()) context.Context {
+// without us.
+func (e *errand) traced() context.Context {
 	// Handshakes are not net/http's, which would tell of them once they are over.
-	handshakes := e.trace != nil && (e.trace.TLSHandshakeStart != nil || e.trace.TLSHandshakeDone != nil)
-	if !handshakes && connected == nil {
+	if e.trace == nil || e.trace.TLSHandshakeStart == nil && e.trace.TLSHandshakeDone == nil {
 		return e
 	}
 	e.hides = true
-	var trace httptrace.ClientTrace
-	if e.trace != nil {
-		trace = *e.trace
-		trace.TLSHandshakeStart, trace.TLSHandshakeDone = nil, nil
-	}
-	if gotConn := trace.GotConn; connected != nil {
-		trace.GotConn = func(info httptrace.GotConnInfo) {
-			connected()
-			if gotConn != nil {
-				gotConn(info)
-			}
-		}
-	}
+	trace := *e.trace
+	trace.TLSHandshakeStart, trace.TLSHandshakeDone = nil, nil
 	return httptrace.WithClientTrace(e, &trace)
 }

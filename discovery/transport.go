@@ -28,10 +28,13 @@ type Config struct {
 	Allow, Deny []netip.Prefix
 	DNS         DNS
 	Dial        DialFunc
-	// Now, Random, MaxServers and Trace are those of [ResolverConfig].
+	// Now, Random, MaxServers, MaxFetches, Timeout and Trace are those of
+	// [ResolverConfig]. Timeout bounds finding servers only, not requests to them.
 	Now        func() time.Time
 	Random     func(n uint64) uint64
 	MaxServers int
+	MaxFetches int
+	Timeout    time.Duration
 	Trace      func(ctx context.Context, a Answer)
 }
 
@@ -43,19 +46,24 @@ type Config struct {
 //
 // HTTP/2 is spoken with servers that do. Connections are shared by all server names
 // that lead to the same host and port and want a certificate for the same name. Idle
-// ones are kept for 90 s, 2 for each such target and 1000 in all. One that stays in use
-// serves as long as it lasts, whatever has become of the DNS records that led to its
-// address.
+// ones are kept for 90 s, and 2 for each such target; of HTTP/2 there are more where a
+// server allows few requests on one, until none waits for an answer there. Before a
+// connection is made that would be more than the 1000th, idle ones are closed, those of
+// targets that were used least lately first: there are more than 1000 only if that many are
+// in use or being made. One that stays in use serves as long as it lasts, whatever has
+// become of the DNS records that led to its address.
 //
 // Connecting takes 30 s at most and a TLS handshake 10 s, and goes on without the request
-// that it was for. Response headers are at most 64 KiB. All else is bounded by the
-// context of the request alone: give it an end. No cookies are kept, no redirects
-// followed and nothing is decompressed; [net/http.Client] would do the first two.
+// that it was for. Where a server has other targets to be tried, both together take half of
+// the time that the request has left, or 2 s if that is more. The certificates of a peer
+// are at most 64 KiB, and response headers too. All else is bounded by the context of the
+// request alone: give it an end. No cookies are kept, no redirects followed and nothing is
+// decompressed; [net/http.Client] would do the first two.
 type Transport struct {
-	dialer   *Dialer
-	resolver *Resolver
-	http     *http.Transport
-	down     *downTargets
+	dialer      *Dialer
+	resolver    *Resolver
+	connections *connections
+	down        *downTargets
 }
 
 // New returns a Transport with connections, Dialer and Resolver of its own. The error
@@ -79,12 +87,15 @@ func New(c Config) (*Transport, error) {
 		Now:        c.Now,
 		Random:     c.Random,
 		MaxServers: c.MaxServers,
+		MaxFetches: c.MaxFetches,
+		Timeout:    c.Timeout,
 		Trace:      c.Trace,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Transport{dialer, resolver, newHTTPTransport(dialer, c.TLS), newDownTargets(c.Now)}, nil
+	down := newDownTargets(c.Now)
+	return &Transport{dialer, resolver, newPoolDialer(dialer, c.TLS, down).connections, down}, nil
 }
 
 // Dialer returns the Dialer by which t makes all its connections.
@@ -95,10 +106,11 @@ func (t *Transport) Resolver() *Resolver { return t.resolver }
 
 // RoundTrip implements [net/http.RoundTripper]. If there are several targets, it tries
 // one after the other until it is connected to one, those last that could not be
-// connected to within the last minute. Once a connection is made, the request is sent
-// there and nowhere else: what the server answers is the answer, also if it is an
-// error. Like [net/http.Transport], it sends an idempotent request again if a connection
-// that was kept turns out to be closed.
+// connected to within the last minute, for this request or another. Once a connection is
+// made, the request is sent there: what the server answers is the answer, also if it is an
+// error. Like [net/http.Transport], it sends a request again if a connection that was kept
+// turns out to be closed, provided that the request is idempotent or the server cannot have
+// acted on it; and if there is no other connection to that target, to the next one.
 //
 // A 101 (Switching Protocols) to a request that has no Upgrade header has an empty
 // body, and the connection is closed.
@@ -140,7 +152,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections closes the connections that no request is using.
 func (t *Transport) CloseIdleConnections() {
-	t.http.CloseIdleConnections()
+	t.connections.closeIdle()
 }
 
 // checkRequest returns the server that the request is for.

@@ -18,8 +18,12 @@ func withoutNetwork(t testing.TB) *Transport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport.http = &http.Transport{Protocols: new(http.Protocols)} // HTTP/2 would register itself
-	transport.http.RegisterProtocol("https", &atOnce{http.Response{StatusCode: 200, Body: http.NoBody}})
+	transport.connections.transport = func(*pool) *http.Transport {
+		answers := &http.Transport{Protocols: new(http.Protocols)} // HTTP/2 would register itself
+		answers.RegisterProtocol("https", &atOnce{http.Response{StatusCode: 200, Body: http.NoBody}})
+		return answers
+	}
+	transport.connections.enter("a.ex:8448") // and stay, as if there were a connection
 	return transport
 }
 

@@ -28,16 +28,42 @@ type wellKnown struct {
 	userAgent string
 }
 
+// newWellKnown makes a client whose connections serve one request each, because the next
+// one there is hours away.
 func newWellKnown(d *Dialer, config *tls.Config, userAgent string) wellKnown {
 	transport := d.HTTPTransport(config)
-	transport.DisableKeepAlives = true // the next request there is hours away
+	transport.DialContext = lookUpDial(d.DialContext)
+	transport.DisableKeepAlives = true
 	return wellKnown{&http.Client{Transport: transport, CheckRedirect: checkRedirect}, userAgent}
+}
+
+// A lookUpKey stands for a context that ends with the look-up, among the values of the one
+// that the request has: net/http connects with these, but not until the end of that.
+type lookUpKey struct{}
+
+// lookUpDial has a connection, and connecting, end with the look-up that it is for.
+func lookUpDial(dial DialFunc) DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if lookUp, ok := ctx.Value(lookUpKey{}).(context.Context); ok {
+			ctx = lookUp
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
+		return conn, nil
+	}
 }
 
 func wellKnownURL(name string) string { return "https://" + name + "/.well-known/matrix/server" }
 
 // look asks the web server of a host name. Its headers are read by the clock at now.
+// No connection outlives it.
 func (w wellKnown) look(ctx context.Context, name string, now time.Time) finding[delegation] {
+	lookUp, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end() // not before the request has: its error is to tell why
+	ctx = context.WithValue(ctx, lookUpKey{}, lookUp)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, wellKnownURL(name), nil)
 	if err != nil {
 		return notFound(err, true)

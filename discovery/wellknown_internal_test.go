@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,8 +94,11 @@ func FuzzService(f *testing.F) {
 		if (len(s.records) == 0) != (s.err != nil) {
 			t.Errorf("%+v", s)
 		}
+		if s.err != nil {
+			return
+		}
 		for _, target := range s.targets(func(n uint64) uint64 { return n - 1 }) {
-			certName, back, ok := parsePoolKey(target.key)
+			certName, back, ok := parsePoolKey(target.poolKey("a.ex"))
 			if _, name := absoluteName(target.Host); !name || !ok || certName != "a.ex" || back.Host != target.Host || back.Port != port {
 				t.Errorf("%+v: %q %+v %v", target, certName, back, ok)
 			}
@@ -103,4 +107,22 @@ func FuzzService(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The owner of a domain can have any number of names in it, each with long records.
+func TestWhatIsKeptOfRecordsIsBounded(t *testing.T) {
+	name := strings.Repeat(strings.Repeat("a", 49)+".", 5) + "ex"
+	var found []*net.SRV
+	for n := range uint16(1000) {
+		found = append(found, &net.SRV{Target: name + ".", Port: n + 1})
+	}
+	s := newService(name, fedRecords, found)
+	if len(s.records) != maxRecords || cap(s.records) != maxRecords || s.only != (Target{}) {
+		t.Errorf("%d records in room for %d, and %+v", len(s.records), cap(s.records), s.only)
+	}
+	for _, target := range s.targets(func(uint64) uint64 { return 0 }) {
+		if target.key != "" {
+			t.Error("a key is kept")
+		}
+	}
 }

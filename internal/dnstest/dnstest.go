@@ -53,7 +53,7 @@ type Server struct {
 type entry struct {
 	addrs  []netip.Addr
 	srv    []net.SRV
-	cname  string
+	cname  dnsmessage.Name  // without any bytes: none
 	rcode  dnsmessage.RCode // other than success: the answer, whatever is asked
 	silent bool
 }
@@ -135,15 +135,26 @@ func (s *Server) Addr(name string, addrs ...string) {
 }
 
 // SRV sets the SRV records of name, which is whole: "_matrix-fed._tcp.a.ex". Targets are
-// sent as they are, if they can be.
+// sent as they are; one that cannot be, such as "b..ex.", panics.
 func (s *Server) SRV(name string, records ...net.SRV) {
+	for _, r := range records {
+		mustPack(srvResource(dnsmessage.MustNewName("."), r))
+	}
 	list := append([]net.SRV(nil), records...)
 	s.change(name, func(e *entry) { e.srv = list })
 }
 
-// CNAME makes name an alias of target.
+// CNAME makes name an alias of target. A target that cannot be sent panics.
 func (s *Server) CNAME(name, target string) {
-	s.change(name, func(e *entry) { e.cname = key(target) })
+	alias := dnsmessage.MustNewName(key(target) + ".")
+	mustPack(cnameResource(dnsmessage.MustNewName("."), alias))
+	s.change(name, func(e *entry) { e.cname = alias })
+}
+
+func mustPack(r dnsmessage.Resource) {
+	if _, err := (&dnsmessage.Message{Answers: []dnsmessage.Resource{r}}).Pack(); err != nil {
+		panic("dnstest: " + err.Error())
+	}
 }
 
 // Fail has questions for name answered by SERVFAIL.
@@ -303,15 +314,11 @@ func (s *Server) records(q dnsmessage.Question) (list []dnsmessage.Resource, rco
 			return list, dnsmessage.RCodeNameError, false
 		case e.silent || e.rcode != dnsmessage.RCodeSuccess:
 			return nil, e.rcode, e.silent
-		case e.cname == "":
+		case e.cname.Length == 0:
 			return append(list, e.resources(name, q.Type)...), dnsmessage.RCodeSuccess, false
 		}
-		target, err := dnsmessage.NewName(e.cname + ".")
-		if err != nil {
-			return nil, dnsmessage.RCodeServerFailure, false
-		}
-		list = append(list, resource(name, dnsmessage.TypeCNAME, &dnsmessage.CNAMEResource{CNAME: target}))
-		name = target
+		list = append(list, cnameResource(name, e.cname))
+		name = e.cname
 	}
 	return nil, dnsmessage.RCodeServerFailure, false
 }
@@ -329,14 +336,20 @@ func (e *entry) resources(name dnsmessage.Name, kind Type) (list []dnsmessage.Re
 		}
 	case SRV:
 		for _, r := range e.srv {
-			target, err := dnsmessage.NewName(strings.TrimSuffix(r.Target, ".") + ".")
-			if err != nil {
-				continue
-			}
-			list = append(list, resource(name, SRV, &dnsmessage.SRVResource{Priority: r.Priority, Weight: r.Weight, Port: r.Port, Target: target}))
+			list = append(list, srvResource(name, r))
 		}
 	}
 	return list
+}
+
+// srvResource panics if the target of r is longer than a name.
+func srvResource(name dnsmessage.Name, r net.SRV) dnsmessage.Resource {
+	target := dnsmessage.MustNewName(strings.TrimSuffix(r.Target, ".") + ".")
+	return resource(name, SRV, &dnsmessage.SRVResource{Priority: r.Priority, Weight: r.Weight, Port: r.Port, Target: target})
+}
+
+func cnameResource(name, target dnsmessage.Name) dnsmessage.Resource {
+	return resource(name, dnsmessage.TypeCNAME, &dnsmessage.CNAMEResource{CNAME: target})
 }
 
 func resource(name dnsmessage.Name, kind Type, body dnsmessage.ResourceBody) dnsmessage.Resource {

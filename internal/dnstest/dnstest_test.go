@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,26 @@ func TestServices(t *testing.T) {
 	_, records, err := s.Resolver().LookupSRV(t.Context(), "x", "tcp", "a.ex.")
 	if err != nil || len(records) != 1 || *records[0] != want {
 		t.Error(records, err)
+	}
+}
+
+func TestATargetThatCannotBeSentPanics(t *testing.T) {
+	s := dnstest.New(t)
+	long := strings.Repeat("a", 64)
+	for _, target := range []string{"b..ex.", ".b.ex.", long + ".ex.", strings.Repeat("a.", 130) + "ex."} {
+		for kind, set := range map[string]func(){
+			"SRV":   func() { s.SRV("_x._tcp.a.ex", net.SRV{Target: target, Port: 1}) },
+			"CNAME": func() { s.CNAME("a.ex", target) },
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s of %q is left out silently", kind, target)
+					}
+				}()
+				set()
+			}()
+		}
 	}
 }
 

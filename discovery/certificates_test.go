@@ -1,0 +1,63 @@
+package discovery_test
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"math/big"
+	"testing"
+
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
+)
+
+// padded returns a certificate for name with others beside it, of size bytes more.
+func (n *internet) padded(name string, size int) tls.Certificate {
+	n.t.Helper()
+	c := n.certificate(name)
+	value, err := asn1.Marshal(make([]byte, size/2))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for range 2 {
+		template := &x509.Certificate{SerialNumber: big.NewInt(3), NotAfter: n.ca.NotAfter, ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: value}}}
+		der, err := x509.CreateCertificate(rand.Reader, template, n.ca, n.key.Public(), n.key)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		c.Certificate = append(c.Certificate, der)
+	}
+	return c
+}
+
+// They stay in memory as long as the connection.
+func TestCertificatesOfAPeerAreBounded(t *testing.T) {
+	own := errors.New("not this one")
+	for name, c := range map[string]struct {
+		size  int
+		own   error // of the caller's VerifyConnection
+		asked bool  // it is
+		ok    bool
+	}{
+		"few":                        {60 << 10, nil, true, true},
+		"few, refused by the caller": {60 << 10, own, true, false},
+		"many":                       {64 << 10, nil, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := oneTarget(t)
+			n.serve("8.0.0.1:8448", []string{"a.ex"}, nil).TLS.Certificates = []tls.Certificate{n.padded("a.ex", c.size)}
+			asked := false
+			config := &tls.Config{RootCAs: n.roots, VerifyConnection: func(tls.ConnectionState) error {
+				asked = true
+				return c.own
+			}}
+			_, _, err := get(t, n.transport(func(d *discovery.Config) { d.TLS = config }), "a.ex:8448/x")
+			var invalid *tls.CertificateVerificationError
+			if (err == nil) != c.ok || asked != c.asked || errors.Is(err, own) != (c.own != nil) || errors.As(err, &invalid) == c.asked {
+				t.Errorf("got %v, asked %v", err, asked)
+			}
+		})
+	}
+}
