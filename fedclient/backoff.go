@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/discovery"
 )
 
 // A Backoff remembers which servers do not answer or do not want to be asked, so that they
@@ -39,7 +40,8 @@ const (
 	OutcomeAnswered OutcomeKind = iota
 	// OutcomeLimited: it answered 429.
 	OutcomeLimited
-	// OutcomeFailed: there was no answer, it broke off, or its status was 5xx.
+	// OutcomeFailed: there was no answer, it broke off, or its status was 5xx. That we are
+	// busy with finding other servers, [discovery.ErrBusy], is no outcome.
 	OutcomeFailed
 	// OutcomeHeard: a request came from the server; see [Client.Heard].
 	OutcomeHeard
@@ -117,7 +119,7 @@ func (s *sighting) note(refused *RemoteError, err error, blamed func() bool) {
 	case refused != nil && refused.Status >= http.StatusInternalServerError:
 		o = Outcome{OutcomeFailed, refused.RetryAfter}
 	case refused == nil && errors.Is(err, ErrUnreachable):
-		if !blamed() {
+		if errors.Is(err, discovery.ErrBusy) || !blamed() { // it was our own doing
 			return
 		}
 		o.Kind = OutcomeFailed

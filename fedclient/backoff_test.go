@@ -63,6 +63,8 @@ func TestOutcomes(t *testing.T) {
 		"no connection":                 {[]tripper{refuses}, []string{"b.ex failed"}},
 		"a lost connection":             {[]tripper{loses}, []string{"b.ex failed"}},
 		"an address not to be asked":    {[]tripper{fails(discovery.ErrAddress)}, []string{"b.ex failed"}},
+		"no time to find the server":    {[]tripper{fails(discovery.ErrBusy)}, nil},
+		"no answer, and no time then":   {[]tripper{loses, fails(discovery.ErrBusy)}, []string{"b.ex failed"}},
 		"an answer at the second":       {[]tripper{loses, good}, []string{"b.ex answered"}},
 		"a refusal at the second":       {[]tripper{answers(503, nil, ""), forbids}, []string{"b.ex answered"}},
 		"a 429 at the last":             {[]tripper{loses, loses, loses, answers(429, after, "")}, []string{"b.ex limited 7s"}},

@@ -85,13 +85,17 @@ func (a *attempt) refusal(err error) *RemoteError {
 	return refused
 }
 
-// isNowhere reports whether err, of a RoundTripper, is that it found nothing to connect to
-// or was not let connect.
+// isNowhere reports whether err, of a RoundTripper, is that it found nothing to connect to,
+// had no time to look, or was not let connect.
 func isNowhere(err error) bool {
 	var name *net.DNSError
 	var network *net.OpError
-	return errors.Is(err, discovery.ErrAddress) || errors.Is(err, discovery.ErrNoServer) ||
-		errors.As(err, &name) || errors.As(err, &network) && network.Op == "dial"
+	for _, nowhere := range []error{discovery.ErrAddress, discovery.ErrNoServer, discovery.ErrBusy} {
+		if errors.Is(err, nowhere) {
+			return true
+		}
+	}
+	return errors.As(err, &name) || errors.As(err, &network) && network.Op == "dial"
 }
 
 // A requestBody reads pieces, and notes in its attempt that it was read.

@@ -7,8 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -240,4 +243,40 @@ func TestMaybeSeenWhenTheContextEndsBeforeThereIsAConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A oneAddress is a DNS in which all names have one address and no records.
+type oneAddress struct{}
+
+func (oneAddress) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("8.0.0.1")}, nil
+}
+
+func (oneAddress) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
+	return "", nil, &net.DNSError{IsNotFound: true}
+}
+
+// That we are busy with finding other servers says nothing of this one.
+func TestNoTimeToFindAServerIsNotHeldAgainstIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(board)
+		transport := newTransport(t, nil, func(c *discovery.Config) {
+			c.DNS, c.MaxFetches = oneAddress{}, 1
+			c.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		})
+		client := newClient(t, transport, b.config)
+		go func() { _, _ = transport.Resolver().Resolve(t.Context(), "other.example.com") }()
+		synctest.Wait()
+		_, err := client.FetchServerKeys(t.Context(), "example.com")
+		if !errors.Is(err, discovery.ErrBusy) || !errors.Is(err, fedclient.ErrUnreachable) || !fedclient.Retryable(err) {
+			t.Errorf("got %v", err)
+		}
+		if len(b.reported) > 0 {
+			t.Errorf("reported %v", b.reported)
+		}
+		time.Sleep(time.Minute) // the bubble demands that the other look-up ends
+	})
 }

@@ -204,5 +204,5 @@ func cut(s string, most int) string {
 	for most > 0 && !utf8.RuneStart(s[most]) {
 		most--
 	}
-	return s[:most]
+	return strings.Clone(s[:most]) // s may be long, and errors are kept
 }

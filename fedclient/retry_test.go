@@ -126,6 +126,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		"no connection":              {refuses, map[string]int{"GET": 4, "HEAD": 4, "PUT": 4, "POST": 4, "DELETE": 4}},
 		"nobody knows":               {mute, map[string]int{"GET": 4, "PUT": 4, "POST": 1}},
 		"DNS out of order":           {fails(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), map[string]int{"PUT": 4, "POST": 4}},
+		"no time to find the server": {fails(fmt.Errorf("x: %w", discovery.ErrBusy)), map[string]int{"GET": 4, "PUT": 4, "POST": 4}},
 		"500":                        {answersJSON(500, `{}`), map[string]int{"GET": 4, "PUT": 4, "POST": 1}},
 		"502":                        {answers(502, nil, `<html>`), map[string]int{"GET": 4, "HEAD": 4, "PUT": 4, "POST": 1}},
 		"429":                        {answersJSON(429, `{}`), map[string]int{"GET": 4, "HEAD": 4, "PUT": 4, "POST": 4, "DELETE": 4}},

@@ -38,6 +38,7 @@ func TestMaybeSeenOverSeveralAttempts(t *testing.T) {
 		"404":      {answersJSON(404, `{"errcode":"M_NOT_FOUND"}`), false, true},
 		"nonsense": {answersJSON(200, `{}`), true, true},
 		"nowhere":  {fails(fmt.Errorf("x: %w", discovery.ErrNoServer)), false, true},
+		"no time":  {fails(fmt.Errorf("x: %w", discovery.ErrBusy)), false, false},
 		"private":  {fails(fmt.Errorf("x: %w", discovery.ErrAddress)), false, true},
 	}
 	for first, a := range steps {
