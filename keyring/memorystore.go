@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -73,13 +74,17 @@ func (m *Memory) save(r Record) {
 	keys, ok := m.servers.Get(r.Server)
 	if !ok {
 		keys = make(map[fedinvite.KeyID]Record, 1)
-		m.servers.Put(r.Server, keys)
+		m.servers.Put(fedinvite.ServerName(strings.Clone(string(r.Server))), keys)
 	}
 	before, ok := keys[r.KeyID]
 	if !ok {
 		before = r
+		// The names may be parts of something large.
+		before.Server = fedinvite.ServerName(strings.Clone(string(r.Server)))
+		before.KeyID = fedinvite.KeyID(strings.Clone(string(r.KeyID)))
 	}
 	r = Merge(before, r)
+	r.Server, r.KeyID = before.Server, before.KeyID
 	r.Public = slices.Clone(r.Public)
 	keys[r.KeyID] = r
 	if len(keys) > maxKeys {
@@ -87,11 +92,12 @@ func (m *Memory) save(r Record) {
 	}
 }
 
-// stalest returns the key that was fetched before all others.
+// stalest returns the key that was fetched before all others. Of several it is the one
+// that expired first, rather than a current one.
 func stalest(keys map[fedinvite.KeyID]Record) fedinvite.KeyID {
 	var first *Record
 	for _, r := range keys {
-		if first == nil || cmp.Or(r.Fetched.Compare(first.Fetched), cmp.Compare(r.KeyID, first.KeyID)) < 0 {
+		if first == nil || cmp.Or(r.Fetched.Compare(first.Fetched), cmp.Compare(r.expiry(), first.expiry()), cmp.Compare(r.KeyID, first.KeyID)) < 0 {
 			first = &r
 		}
 	}

@@ -2,6 +2,8 @@ package keyring_test
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,4 +65,59 @@ func TestMemoryBoundsTheKeysOfAServer(t *testing.T) {
 			t.Errorf("%s was kept, fetched %v before the newest", r.KeyID, start.Sub(r.Fetched))
 		}
 	}
+}
+
+func TestMemoryForgetsOldKeysBeforeCurrentOnes(t *testing.T) {
+	m := keyring.NewMemory(0)
+	var records []keyring.Record
+	for i := range 67 {
+		r := recordOf("a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", 100+i)), start)
+		if i >= 60 {
+			r.ExpiredAt = start.Add(time.Duration(i) * time.Hour)
+		}
+		records = append(records, r)
+	}
+	if err := m.Save(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := m.Load(t.Context(), []fedinvite.ServerName{"a.ex"})
+	if err != nil || len(kept) != 64 {
+		t.Fatalf("%d records, %v, want 64", len(kept), err)
+	}
+	for _, r := range kept {
+		if !r.ExpiredAt.IsZero() && r.ExpiredAt.Before(start.Add(63*time.Hour)) {
+			t.Errorf("%s was kept", r.KeyID)
+		}
+	}
+}
+
+// Names come from events and headers, of which they are small parts.
+func TestMemoryKeepsNothingOfWhatANameIsPartOf(t *testing.T) {
+	large := strings.Repeat("x", 64<<10)
+	m := keyring.NewMemory(0)
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	const servers, keys = 100, 4
+	before := heap()
+	for i := range servers {
+		for j := range keys {
+			for fetched := range 2 { // a key that is new, and news of it
+				server, _, _ := strings.Cut(fmt.Sprintf("%d.ex ", i)+large, " ")
+				id, _, _ := strings.Cut(fmt.Sprintf("ed25519:%d ", j)+large, " ")
+				r := recordOf(fedinvite.ServerName(server), fedinvite.KeyID(id), start.Add(time.Duration(fetched)*time.Second))
+				if err := m.Save(t.Context(), []keyring.Record{r}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if grown := heap() - before; grown > servers*keys*8<<10 {
+		t.Errorf("%d KiB for %d keys", grown>>10, servers*keys)
+	}
+	runtime.KeepAlive(m)
 }

@@ -8,7 +8,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,6 +155,180 @@ func TestEachServerHasItsOwnDocument(t *testing.T) {
 	ask(t, h, "GET", "b.ex", "/_matrix/key/v2/server")
 	if a.signed != 1 || b.signed != 2 {
 		t.Errorf("signed %d and %d times", a.signed, b.signed)
+	}
+}
+
+// A doorSigner signs one after the other, when it is told to.
+type doorSigner struct {
+	fedinvite.Signer
+	door   chan error
+	signed atomic.Int32
+}
+
+func (s *doorSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	s.signed.Add(1)
+	select {
+	case err := <-s.door:
+		if err != nil {
+			return nil, err
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return s.Signer.Sign(ctx, message)
+}
+
+func TestADocumentIsSignedOnceForAllWhoAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error)}
+		h := newHandler(t, keyring.PublishConfig{Now: time.Now, Local: keyring.Signers(us)})
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if status, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 200 {
+					t.Error(status, body)
+				}
+			})
+		}
+		synctest.Wait()
+		close(us.door)
+		all.Wait()
+		if n := us.signed.Load(); n != 1 {
+			t.Errorf("signed %d times", n)
+		}
+	})
+}
+
+func TestTheEndOfOneRequestDoesNotEndTheSigningForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error)}
+		h := newHandler(t, keyring.PublishConfig{Now: time.Now, Local: keyring.Signers(us)})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			r := httptest.NewRequest("GET", "https://us.ex/_matrix/key/v2/server", nil).WithContext(ctx)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		})
+		synctest.Wait()
+		all.Go(func() {
+			if status, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 200 {
+				t.Error(status, body)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(us.door)
+		all.Wait()
+	})
+}
+
+func TestASignerThatHangsIsGivenUpAfterTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error)}
+		h := newHandler(t, keyring.PublishConfig{Now: time.Now, Local: keyring.Signers(us)})
+		begin := time.Now()
+		if status, _ := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 500 || time.Since(begin) != 10*time.Second {
+			t.Errorf("%d after %v", status, time.Since(begin))
+		}
+	})
+}
+
+func TestTheLastDocumentIsServedWhenSigningFails(t *testing.T) {
+	outage := errors.New("no hardware")
+	us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error, 1)}
+	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{us}}
+	s := newScene(t)
+	var reports []error
+	h := newHandler(t, keyring.PublishConfig{
+		Now:   s.clock,
+		Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) { return keys, nil },
+		Report: func(server fedinvite.ServerName, err error) {
+			if server != "us.ex" || !errors.Is(err, outage) {
+				t.Errorf("reported %q, %v", server, err)
+			}
+			reports = append(reports, err)
+		},
+	})
+	get := func(sign error) (status int, body string) {
+		us.door <- sign
+		defer func() {
+			select {
+			case <-us.door:
+			default:
+			}
+		}()
+		return ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	}
+	tried := func(want int) {
+		t.Helper()
+		if n := us.signed.Swap(0); n != int32(want) || len(reports) > want {
+			t.Errorf("signed %d times, %d reports, want %d", n, len(reports), want)
+		}
+		reports = nil
+	}
+	_, first := get(nil)
+	tried(1)
+	s.pass(12 * time.Hour)
+	for range 3 { // it is tried once a minute
+		for range 3 {
+			if status, body := get(outage); status != 200 || body != first {
+				t.Fatalf("%d %s", status, body)
+			}
+		}
+		tried(1)
+		s.pass(time.Minute)
+	}
+
+	// Until it holds for less than an hour.
+	s.pass(11*time.Hour - 3*time.Minute)
+	if status, body := get(outage); status != 200 || body != first {
+		t.Errorf("%d %s", status, body)
+	}
+	tried(1)
+	s.pass(time.Millisecond)
+	if status, _ := get(outage); status != 500 {
+		t.Errorf("%d when it holds for less than an hour", status)
+	}
+	tried(1)
+
+	_, second := get(nil)
+	tried(1)
+	if second == first {
+		t.Error("the signer is back, but the last document is served")
+	}
+	keys.Old = map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: testkey.Signer(t, "us.ex", "ed25519:0").Public(), ExpiredAt: start}}
+	if status, _ := get(outage); status != 500 {
+		t.Errorf("%d when the keys are others", status)
+	}
+}
+
+func TestDocumentIsSignedAgainWhenTheClockWasSetBack(t *testing.T) {
+	for _, back := range []time.Duration{time.Second, 13 * time.Hour, 10 * 365 * day} {
+		us := &countingSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a")}
+		s := newScene(t)
+		h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
+		ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+		s.pass(-back)
+		_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+		d, err := keyring.ReadDocument([]byte(body), "us.ex", s.clock())
+		if err != nil || !d.ValidUntil.Equal(s.clock().Add(day)) || us.signed != 2 {
+			t.Errorf("%v back: signed %d times, %+v, %v", back, us.signed, d, err)
+		}
+	}
+}
+
+func TestFaultsOfOurKeysAreReported(t *testing.T) {
+	var reports []error
+	h := newHandler(t, keyring.PublishConfig{
+		Now: func() time.Time { return start },
+		Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+			return keyring.LocalKeys{}, nil
+		},
+		Report: func(_ fedinvite.ServerName, err error) { reports = append(reports, err) },
+	})
+	if status, _ := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 500 || len(reports) != 1 {
+		t.Errorf("%d, reported %v", status, reports)
 	}
 }
 

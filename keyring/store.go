@@ -24,8 +24,9 @@ type Record struct {
 	ValidUntil time.Time
 	// ExpiredAt is when an old key was given up (expired_ts); zero for a current one.
 	ExpiredAt time.Time
-	// Fetched is when the document with this key was had from the server itself; zero if
-	// only a notary has told it, which so never outweighs the server.
+	// Fetched is when the document with this key was had from the server itself, by the
+	// clock of who had it. Zero means that only notaries have told it: in a merge that
+	// never outweighs the server.
 	Fetched time.Time
 }
 
@@ -38,8 +39,8 @@ var lastTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 // Check returns an error that wraps [ErrRecord] if r must not be stored: the server
 // name is empty or longer than 255 bytes, the key ID is not "ed25519:" and something,
 // 128 bytes at most, the key is not 32 bytes long, there is neither an end of the
-// validity nor an expiry, or a time is before the year 1 or after the year 9999.
-// Stores check what they are given and what they read.
+// validity nor an expiry, or a time is before the year 1 or after the year 9999. Stores
+// check what they are given and what they read.
 func (r Record) Check() error {
 	switch {
 	case r.Server == "" || len(r.Server) > 255:
@@ -48,8 +49,8 @@ func (r Record) Check() error {
 		return fmt.Errorf("%w: the key ID %.140q", ErrRecord, r.KeyID)
 	case len(r.Public) != ed25519.PublicKeySize:
 		return fmt.Errorf("%w: a key of %d bytes", ErrRecord, len(r.Public))
-	case r.ValidUntil.IsZero() && r.ExpiredAt.IsZero():
-		// It would be valid for ever.
+	case inMilliseconds(r.ValidUntil).IsZero() && inMilliseconds(r.ExpiredAt).IsZero():
+		// It would be valid for ever, once its times are cut to milliseconds.
 		return fmt.Errorf("%w: neither ValidUntil nor ExpiredAt", ErrRecord)
 	}
 	for _, t := range []time.Time{r.ValidUntil, r.ExpiredAt, r.Fetched} {
@@ -74,6 +75,10 @@ func (r Record) Check() error {
 // merged, nor how often, so that processes that write at once end with the same
 // record. Times are cut to milliseconds, in UTC. The result shares the memory of
 // Public with a or b.
+//
+// Merge knows no clock: what a process fetched whose clock was years ahead outweighs all
+// others for years. Who has a clock must pass over records whose Fetched lies in the
+// future, as a [Ring] does.
 //
 // Records of different keys, that is with another Server or KeyID, cannot be merged;
 // the result is the zero Record then, which no Store takes.
@@ -120,23 +125,27 @@ func inMilliseconds(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()
 // module keyring/sqlstore has one for SQL databases, and [Memory] is one. Package
 // storetest has the tests that a Store must pass. It must be safe for concurrent use,
 // also by several processes if they share it; their clocks should agree to within a
-// minute or so, because of two documents the one with the later Fetched counts.
+// minute or so, because of two documents the one with the later Fetched counts. What a
+// process saves while its clock is ahead stays, and is passed over, until that time has
+// come or somebody deletes it.
 //
-// An error of a Store whose ctx has ended wraps ctx.Err(). A Store keeps nothing of the
-// slices that it is given, and what it returns is the caller's.
+// Once ctx has ended, Load and Save return an error that wraps ctx.Err(), whatever they
+// could still do. A Store keeps nothing of the slices that it is given, and what it returns
+// is the caller's. Merge(r, r) is r as a Store has it: cut to milliseconds, in UTC.
 type Store interface {
 	// Load returns all records of the servers, one for each key, in any order. A server
 	// of which nothing is known has none, which is no error. A server that is named
 	// twice counts once. Times come in UTC, and the zero time as the zero time.
 	Load(ctx context.Context, servers []fedinvite.ServerName) ([]Record, error)
-	// Save merges records into what is stored, each as [Merge] says, and deletes nothing.
-	// When it returns nil, all of them are there to stay; after an error any of
+	// Save merges records into what is stored, each as [Merge] says. When it returns
+	// nil, all of them are there to stay, as far as there is room; after an error any of
 	// them may be. Several records may be of the same key. If a record fails
 	// [Record.Check], the error wraps [ErrRecord] and nothing is saved.
 	//
-	// A Store must keep 64 keys of a server, which is as many as a document may have.
-	// It should bound how many it keeps, for some servers make up new ones all the
-	// time; if it refuses them, the error wraps [fedinvite.ErrTooLarge], and records
-	// of other servers are saved all the same.
+	// Some servers make up new keys all the time. Of more than 64 keys of a server,
+	// which is as many as a document may have, a Store should forget those that were
+	// fetched before the others; of those that were fetched at the same time, or are
+	// known by notaries only, any. It must not refuse new ones instead, nor what is new
+	// of those that it has, for that may be that a stolen key was given up.
 	Save(ctx context.Context, records []Record) error
 }

@@ -3,6 +3,7 @@ package keyring_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -75,6 +76,24 @@ func TestRecordsOfDifferentKeysAreNotMerged(t *testing.T) {
 	}
 	if (keyring.Record{}).Check() == nil {
 		t.Error("the zero Record could be stored")
+	}
+}
+
+// A Store would give it back as another, which has no end.
+func TestALimitOfLessThanAMillisecondIsNone(t *testing.T) {
+	r := recordOf("a.ex", "ed25519:1", start)
+	r.ValidUntil = time.Time{}.Add(time.Microsecond)
+	if err := r.Check(); !errors.Is(err, keyring.ErrRecord) {
+		t.Errorf("got %v, want ErrRecord", err)
+	}
+	r.ValidUntil = time.Time{}.Add(time.Millisecond)
+	if err := r.Check(); err != nil {
+		t.Error(err)
+	}
+	// Its milliseconds overflow.
+	r.ValidUntil = time.Unix(1<<62, 0)
+	if err := r.Check(); !errors.Is(err, keyring.ErrRecord) {
+		t.Errorf("got %v, want ErrRecord", err)
 	}
 }
 

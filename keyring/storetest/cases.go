@@ -36,6 +36,8 @@ var cases = []struct {
 	{"nothing is nothing to load or save", nothing},
 	{"thousands of servers are loaded at once", manyServers},
 	{"a server may have 64 keys", manyKeys},
+	{"a server that makes up new keys without end pushes out its own, and never the newest", madeUpKeys},
+	{"what is new of a key counts, however many keys its server has", newsOfManyKeys},
 	{"a record that is none is refused, and all that come with it", refused},
 	{"what the caller changes afterwards is not changed in the Store", noSharing},
 	{"writers at once end with the merge of all", writersAtOnce},
@@ -61,7 +63,7 @@ func times(s *scene) {
 	for i, t := range []time.Time{
 		epoch, epoch.Add(time.Millisecond), epoch.Add(-time.Millisecond), start, start.Add(999 * time.Microsecond), // cut to start
 		start.In(time.FixedZone("", 3600)), time.Date(9999, time.December, 31, 0, 0, 0, 1e6, time.UTC),
-		time.Date(1, time.January, 1, 0, 0, 0, 1e6, time.UTC),
+		time.Date(1, time.January, 1, 0, 0, 0, 1e6, time.UTC), time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC),
 	} {
 		valid := current("a.example", fedinvite.KeyID(fmt.Sprintf("ed25519:valid%d", i)))
 		valid.ValidUntil, valid.Fetched = t, t
@@ -71,6 +73,15 @@ func times(s *scene) {
 	}
 	s.save(records...)
 	s.holds(records...)
+
+	// Less than a millisecond after the zero time is no time, and is loaded as that.
+	almost := current("b.example", "ed25519:1")
+	almost.ValidUntil, almost.ExpiredAt, almost.Fetched = time.Time{}.Add(time.Microsecond), start, time.Time{}.Add(time.Microsecond)
+	want := almost
+	want.ValidUntil, want.Fetched = time.Time{}, time.Time{}
+	s.save(almost)
+	s.holds(want)
+
 	for _, r := range s.load("a.example") {
 		if r.ValidUntil.Location() != time.UTC || r.ExpiredAt.Location() != time.UTC || r.Fetched.Location() != time.UTC {
 			s.Errorf("a time that is not in UTC: %+v", r)
@@ -307,6 +318,59 @@ func manyKeys(s *scene) {
 	s.holds(records...)
 }
 
+// fetchedAt returns 64 records of one server.
+func fetchedAt(t time.Time, prefix string) []keyring.Record {
+	records := make([]keyring.Record, 64)
+	for i := range records {
+		records[i] = current("a.example", fedinvite.KeyID(fmt.Sprintf("ed25519:%s%d", prefix, i)))
+		records[i].Fetched = t
+	}
+	return records
+}
+
+func madeUpKeys(s *scene) {
+	honest := current("b.example", "ed25519:1")
+	honest.Fetched = start.Add(-time.Hour)
+	s.save(honest)
+	notary := fetchedAt(time.Time{}, "notary")
+	s.save(notary...)
+	s.holds(notary...)
+	for i := range 8 {
+		newest := fetchedAt(start.Add(time.Duration(i)*time.Minute), fmt.Sprint(8-i, "."))
+		s.save(newest...)
+		s.contains(newest)
+		s.save(fetchedAt(start.Add(-time.Hour), fmt.Sprint("old", i))...) // another process was late
+		s.contains(newest)
+		s.save(notary...)
+		s.contains(newest)
+	}
+	s.holds(honest)
+}
+
+// contains demands that records are among those that are stored of their server.
+func (s *scene) contains(records []keyring.Record) {
+	s.Helper()
+	wanted := make(map[fedinvite.KeyID]bool)
+	for _, r := range records {
+		wanted[r.KeyID] = true
+	}
+	got := s.load(records[0].Server)
+	records = slices.Clone(records)
+	sorted(records)
+	s.same(slices.DeleteFunc(got, func(r keyring.Record) bool { return !wanted[r.KeyID] }), records)
+}
+
+func newsOfManyKeys(s *scene) {
+	for i := range 4 {
+		s.save(fetchedAt(start.Add(time.Duration(i)*time.Minute), fmt.Sprint(i, "."))...)
+	}
+	document := fetchedAt(start.Add(time.Hour), "3.")[:2]
+	document[0].ExpiredAt = start // a stolen key
+	document[1].ValidUntil = document[1].ValidUntil.Add(time.Hour)
+	s.save(document...)
+	s.contains(document)
+}
+
 func refused(s *scene) {
 	store, good := s.open(), current("a.example", "ed25519:1")
 	for name, spoil := range map[string]func(r *keyring.Record){
@@ -320,6 +384,7 @@ func refused(s *scene) {
 		"a key of 31 bytes":    func(r *keyring.Record) { r.Public = r.Public[:31] },
 		"a key of 33 bytes":    func(r *keyring.Record) { r.Public = append(slices.Clone(r.Public), 0) },
 		"valid without an end": func(r *keyring.Record) { r.ValidUntil = time.Time{} },
+		"or almost":            func(r *keyring.Record) { r.ValidUntil = time.Time{}.Add(time.Microsecond) },
 		"the year 10000":       func(r *keyring.Record) { r.ValidUntil = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"before the year 1":    func(r *keyring.Record) { r.Fetched = time.Time{}.Add(-time.Millisecond) },
 	} {
