@@ -36,6 +36,7 @@ func (p place) connect() (*sql.DB, error) {
 		return nil, err
 	}
 	config.RuntimeParams["search_path"] = p.Schema
+	config.RuntimeParams["application_name"] = p.Schema
 	return stdlib.OpenDB(*config), nil
 }
 

@@ -1,7 +1,10 @@
 package sqlstore
 
 import (
+	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
 	"strconv"
 	"strings"
 )
@@ -41,20 +44,35 @@ func (d Dialect) parameters(text *strings.Builder, n, count int) {
 	}
 }
 
-// transient reports whether a transaction failed only because others ran at the same
-// time, so that it may be tried again. Drivers are recognised by what they say, because
-// this package imports none.
+// transient reports whether a transaction or query failed only because others ran at the
+// same time, or because its connection was cut, so that it may be tried again. It does no
+// harm if the first try of a Save has succeeded after all. Drivers are recognised by what
+// they say, because this package imports none.
 func (d Dialect) transient(err error) bool {
 	if d == SQLite { // SQLITE_BUSY, SQLITE_LOCKED
 		return strings.Contains(err.Error(), "database is locked") || strings.Contains(err.Error(), "database table is locked")
 	}
 	var e interface{ SQLState() string }
 	if !errors.As(err, &e) {
-		return false
+		return cut(err)
 	}
-	switch e.SQLState() {
+	switch state := e.SQLState(); state {
 	case "40001", "40P01": // serialization failure, deadlock
 		return true
+	case "57P01", "57P02", "57P03": // the server shuts down, has crashed, is starting
+		return true
+	default: // connection exceptions
+		return strings.HasPrefix(state, "08")
 	}
-	return false
+}
+
+// cut reports whether a connection ended that there was.
+func cut(err error) bool {
+	for _, end := range []error{driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	var e *net.OpError
+	return errors.As(err, &e) && e.Op != "dial"
 }

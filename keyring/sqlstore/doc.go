@@ -23,17 +23,43 @@
 //	SELECT convert_from(server, 'UTF8'), convert_from(key_id, 'UTF8'), to_timestamp(valid_until / 1000.0) FROM fedinvite_keys; -- PostgreSQL
 //	SELECT CAST(server AS TEXT), CAST(key_id AS TEXT), datetime(valid_until / 1000, 'unixepoch') FROM fedinvite_keys;          -- SQLite
 //
-// Times are milliseconds since 1970; NULL stands for no time. The Store deletes nothing.
-// To forget what was not fetched for years, at any time, also while programs run:
+// Times are milliseconds since 1970; NULL stands for no time. A key that only notaries
+// have told has no time in fetched.
 //
-//	DELETE FROM fedinvite_keys WHERE fetched < 1700000000000;
+// # What has to be deleted
+//
+// The Store keeps 64 keys of each server, those that were fetched last. It never forgets a
+// server, and everybody can have made-up ones: who has a domain with a wildcard in the
+// DNS answers for any number of names, and each of them that sends something is a row.
+// How fast the table grows is so decided by strangers, within the bounds of what is
+// accepted and asked (see package ratelimit and keyring.Config.MaxFetches). Each key takes
+// some 200 bytes. These statements forget what servers have not told again for two years;
+// they may be run at any time, also while programs do:
+//
+//	DELETE FROM fedinvite_keys WHERE fetched < extract(epoch FROM now() - interval '2 years') * 1000;      -- PostgreSQL
+//	DELETE FROM fedinvite_keys WHERE fetched < CAST(strftime('%s', 'now', '-2 years') AS INTEGER) * 1000; -- SQLite
+//
+// What only notaries have told stays then, because nobody knows since when it is there.
+// All of it goes, and is asked for again when it is needed, with
+//
+//	DELETE FROM fedinvite_keys WHERE fetched IS NULL;
+//
+// With the keys of a server that is gone goes the only means to check its old events,
+// unless a notary knows them.
+//
+// A process whose clock was ahead leaves times behind that lie in the future. Rings pass
+// over such keys, but what is fetched now does not replace them. When the clock is right
+// again:
+//
+//	DELETE FROM fedinvite_keys WHERE fetched > extract(epoch FROM now() + interval '1 hour') * 1000;      -- PostgreSQL
+//	DELETE FROM fedinvite_keys WHERE fetched > CAST(strftime('%s', 'now', '+1 hour') AS INTEGER) * 1000; -- SQLite
 //
 // # SQLite
 //
 // The settings belong into the data source name. Wanted are journal_mode=WAL, so that
 // readers and the writer do not wait for each other, and a busy_timeout of some seconds,
-// so that writers wait for each other instead of failing (a Save tries eight times at
-// most, and no longer than its ctx). SQLite's default for synchronous is FULL: what was
+// so that writers wait for each other instead of failing (Save and Load try eight times at
+// most, and no longer than their ctx). SQLite's default for synchronous is FULL: what was
 // saved outlives a power cut. With NORMAL and WAL it outlives a kill -9 of the program
 // only. The file must not be on a network file system.
 //
@@ -43,7 +69,8 @@
 // # PostgreSQL
 //
 // Tables are made in the first schema of the search_path. What was saved outlives a
-// crash of the server unless its synchronous_commit or fsync is off. Behind a pooler in
+// crash of the server unless its synchronous_commit or fsync is off. What fails because a
+// connection was cut is tried again, eight times at most within a second. Behind a pooler in
 // transaction mode, choose a way of executing that the pooler bears, with pgx:
 // default_query_exec_mode=exec.
 package sqlstore

@@ -16,8 +16,11 @@ func OpenWith(ctx context.Context, db *sql.DB, dialect Dialect, steps []Migratio
 	return open(ctx, db, dialect, steps)
 }
 
-// MaxKeys is how many keys a server may have for more to be saved.
+// MaxKeys is how many keys of a server are kept.
 const MaxKeys = maxKeys
 
 // Failed is what makes the errors of Load and Save.
 func Failed(ctx context.Context, what string, err error) error { return failed(ctx, what, err) }
+
+// Transient reports whether a transaction is tried again that failed with err.
+func Transient(d Dialect, err error) bool { return d.transient(err) }

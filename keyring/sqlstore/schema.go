@@ -23,17 +23,18 @@ type migration map[Dialect][]string
 
 // The first brings version 0, which is nothing, to version 1.
 //
-// Two columns say what they are by their constraints, so that no tool can leave a row
-// behind that is not a key: the bytes of the key, and that a key has an end.
+// Constraints say what the columns are, so that no tool can leave a row behind that is
+// not a key: of the bytes of the key, of the times, which are those that a
+// [keyring.Record] may have and never the zero time, and that a key has an end.
 var migrations = []migration{
 	{
 		SQLite: {`CREATE TABLE fedinvite_keys (
 	server BLOB NOT NULL,
 	key_id BLOB NOT NULL,
 	public_key BLOB NOT NULL CHECK (length(public_key) = 32),
-	valid_until INTEGER,
-	expired_at INTEGER,
-	fetched INTEGER NOT NULL,
+	valid_until INTEGER CHECK (valid_until BETWEEN -62135596799999 AND 253402300799000),
+	expired_at INTEGER CHECK (expired_at BETWEEN -62135596799999 AND 253402300799000),
+	fetched INTEGER CHECK (fetched BETWEEN -62135596799999 AND 253402300799000),
 	CHECK (valid_until IS NOT NULL OR expired_at IS NOT NULL),
 	PRIMARY KEY (server, key_id)
 ) STRICT, WITHOUT ROWID`},
@@ -41,9 +42,9 @@ var migrations = []migration{
 	server BYTEA NOT NULL,
 	key_id BYTEA NOT NULL,
 	public_key BYTEA NOT NULL CHECK (length(public_key) = 32),
-	valid_until BIGINT,
-	expired_at BIGINT,
-	fetched BIGINT NOT NULL,
+	valid_until BIGINT CHECK (valid_until BETWEEN -62135596799999 AND 253402300799000),
+	expired_at BIGINT CHECK (expired_at BETWEEN -62135596799999 AND 253402300799000),
+	fetched BIGINT CHECK (fetched BETWEEN -62135596799999 AND 253402300799000),
 	CHECK (valid_until IS NOT NULL OR expired_at IS NOT NULL),
 	PRIMARY KEY (server, key_id)
 )`},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
@@ -76,6 +77,17 @@ func TestAMigrationThatFailsLeavesNothing(t *testing.T) {
 		same(t, loaded(t, p.open(t), []keyring.Record{good}), []keyring.Record{good})
 		if _, err := sqlstore.OpenWith(t.Context(), p.db(t), dialect, later("ALTER TABLE fedinvite_keys ADD COLUMN note TEXT")); err != nil {
 			t.Errorf("the column of the failed migration is there: %v", err)
+		}
+	})
+}
+
+func TestOpenSaysThatATableIsGone(t *testing.T) {
+	onEach(t, func(t *testing.T, dialect sqlstore.Dialect) {
+		p := newPlace(t, dialect)
+		p.open(t)
+		mustExec(t, p.db(t), "DROP TABLE fedinvite_keys")
+		if store, err := sqlstore.Open(t.Context(), p.db(t), dialect); store != nil || err == nil || !strings.Contains(err.Error(), "fedinvite_keys") {
+			t.Errorf("got %v, %v, want an error that names the table", store, err)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,9 +17,9 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
-// maxKeys is how many keys of a server may be stored for more to be added. Honest
+// maxKeys is how many keys of a server are kept, as many as a document may have. Honest
 // servers have a few, also over the years; others make up new ones all the time.
-const maxKeys = 1024
+const maxKeys = 64
 
 // How many rows a statement has: few numbers, so that drivers can keep statements
 // prepared, and few enough parameters for both databases.
@@ -57,6 +58,10 @@ func open(ctx context.Context, db *sql.DB, dialect Dialect, steps []migration) (
 	if err != nil {
 		return nil, failed(ctx, "making the tables", err)
 	}
+	// That the version is there does not mean that the keys are.
+	if _, err := s.load(ctx, []fedinvite.ServerName{""}); err != nil {
+		return nil, failed(ctx, "reading the tables", err)
+	}
 	return s, nil
 }
 
@@ -77,15 +82,19 @@ func (s *Store) Load(ctx context.Context, servers []fedinvite.ServerName) ([]key
 	servers = slices.Compact(servers)
 	var records []keyring.Record
 	for chunk := range slices.Chunk(servers, readSizes[len(readSizes)-1]) {
-		var err error
-		if records, err = s.load(ctx, records, chunk); err != nil {
+		err := s.persist(ctx, func() error {
+			found, err := s.load(ctx, chunk)
+			records = append(records, found...)
+			return err
+		})
+		if err != nil {
 			return nil, failed(ctx, "loading keys", err)
 		}
 	}
 	return records, nil
 }
 
-func (s *Store) load(ctx context.Context, records []keyring.Record, servers []fedinvite.ServerName) ([]keyring.Record, error) {
+func (s *Store) load(ctx context.Context, servers []fedinvite.ServerName) (records []keyring.Record, err error) {
 	args := padded(servers)
 	rows, err := s.db.QueryContext(ctx, `SELECT server, key_id, public_key, valid_until, expired_at, fetched FROM fedinvite_keys WHERE server IN (`+s.list(1, len(args))+`)`, args...)
 	if err != nil {
@@ -102,11 +111,14 @@ func (s *Store) load(ctx context.Context, records []keyring.Record, servers []fe
 			Server: fedinvite.ServerName(server), KeyID: fedinvite.KeyID(id), Public: ed25519.PublicKey(public),
 			ValidUntil: moment(validUntil), ExpiredAt: moment(expiredAt), Fetched: moment(fetched),
 		}
-		if fetched.Valid && r.Check() == nil {
+		if r.Check() == nil {
 			records = append(records, r)
 		}
 	}
-	return records, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return records, nil
 }
 
 // padded returns the names as parameters, the last repeated up to one of few numbers.
@@ -127,12 +139,12 @@ func moment(ms sql.NullInt64) time.Time {
 }
 
 func milliseconds(t time.Time) sql.NullInt64 {
-	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
+	ms := t.UnixMilli()
+	return sql.NullInt64{Int64: ms, Valid: ms != time.Time{}.UnixMilli()}
 }
 
-// Save implements [keyring.Store]. All is written in one transaction, or nothing. Of a
-// server that has 1,024 keys already, and goes on making new ones, no more is saved,
-// which is an error that wraps [fedinvite.ErrTooLarge].
+// Save implements [keyring.Store]. All is written in one transaction, or nothing. Of each
+// server it keeps 64 keys, those that were fetched last.
 func (s *Store) Save(ctx context.Context, records []keyring.Record) error {
 	if err := ctx.Err(); err != nil {
 		return failed(ctx, "saving keys", err)
@@ -141,16 +153,8 @@ func (s *Store) Save(ctx context.Context, records []keyring.Record) error {
 	if err != nil || len(records) == 0 {
 		return err
 	}
-	var full []string
 	err = s.transact(ctx, func(tx executor) error {
-		var err error
-		if full, err = s.full(ctx, tx, records); err != nil {
-			return err
-		}
 		rest := records
-		if len(full) > 0 {
-			rest = slices.DeleteFunc(slices.Clone(records), func(r keyring.Record) bool { return slices.Contains(full, string(r.Server)) })
-		}
 		for _, size := range writeSizes {
 			for ; len(rest) >= size; rest = rest[size:] {
 				if err := s.upsert(ctx, tx, rest[:size]); err != nil {
@@ -158,13 +162,15 @@ func (s *Store) Save(ctx context.Context, records []keyring.Record) error {
 				}
 			}
 		}
+		for chunk := range slices.Chunk(servers(records), readSizes[len(readSizes)-1]) {
+			if err := s.forgetStalest(ctx, tx, chunk); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	if err != nil {
 		return failed(ctx, "saving keys", err)
-	}
-	if len(full) > 0 {
-		return fmt.Errorf("sqlstore: %w: %d servers have more than %d keys, among them %q", fedinvite.ErrTooLarge, len(full), maxKeys, full[0])
 	}
 	return nil
 }
@@ -193,49 +199,30 @@ func merged(records []keyring.Record) ([]keyring.Record, error) {
 	return kept, nil
 }
 
-// full returns the servers that have so many keys that no more are stored.
-func (s *Store) full(ctx context.Context, tx executor, records []keyring.Record) ([]string, error) {
-	var servers []fedinvite.ServerName
-	for _, r := range records {
-		if n := len(servers); n == 0 || servers[n-1] != r.Server {
-			servers = append(servers, r.Server)
-		}
+// servers returns the servers of records, which are sorted.
+func servers(records []keyring.Record) []fedinvite.ServerName {
+	names := make([]fedinvite.ServerName, len(records))
+	for i, r := range records {
+		names[i] = r.Server
 	}
-	var full []string
-	for chunk := range slices.Chunk(servers, readSizes[len(readSizes)-1]) {
-		found, err := s.fullOf(ctx, tx, chunk)
-		if err != nil {
-			return nil, err
-		}
-		full = append(full, found...)
-	}
-	return full, nil
+	return slices.Compact(names)
 }
 
-func (s *Store) fullOf(ctx context.Context, tx executor, servers []fedinvite.ServerName) (full []string, err error) {
-	args := padded(servers)
-	rows, err := tx.QueryContext(ctx, `SELECT server FROM fedinvite_keys WHERE server IN (`+s.list(1, len(args))+fmt.Sprintf(`) GROUP BY server HAVING COUNT(*) > %d`, maxKeys), args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var server []byte
-		if err := rows.Scan(&server); err != nil {
-			return nil, err
-		}
-		full = append(full, string(server))
-	}
-	return full, rows.Err()
-}
+// spoilt holds for a stored row that is not a key, whatever the constraints were to
+// prevent. It counts for nothing.
+const spoilt = `NOT (COALESCE(length(k.public_key), 0) = 32 AND COALESCE(k.valid_until, k.expired_at) IS NOT NULL` +
+	` AND COALESCE(k.valid_until, 0) BETWEEN -62135596799999 AND 253402300799000` +
+	` AND COALESCE(k.expired_at, 0) BETWEEN -62135596799999 AND 253402300799000` +
+	` AND COALESCE(k.fetched, 0) BETWEEN -62135596799999 AND 253402300799000)`
 
 // wins is the condition under which a new record is right about bytes and expiry, as
 // [keyring.Merge] has it: its fetch is later, or the same and the expiry earlier, or the
-// same too and the bytes greater. No expiry is later than any.
-const wins = `(EXCLUDED.fetched, COALESCE(k.expired_at, 9223372036854775807), EXCLUDED.public_key) > ` +
-	`(k.fetched, COALESCE(EXCLUDED.expired_at, 9223372036854775807), k.public_key)`
+// same too and the bytes greater. No fetch is earlier than any, no expiry later.
+const wins = `(` + spoilt + ` OR ` +
+	`(COALESCE(EXCLUDED.fetched, -62135596800000), COALESCE(k.expired_at, 9223372036854775807), EXCLUDED.public_key) > ` +
+	`(COALESCE(k.fetched, -62135596800000), COALESCE(EXCLUDED.expired_at, 9223372036854775807), k.public_key))`
 
-const longer = `(EXCLUDED.valid_until IS NOT NULL AND (k.valid_until IS NULL OR EXCLUDED.valid_until > k.valid_until))`
+const longer = `(` + spoilt + ` OR EXCLUDED.valid_until IS NOT NULL AND (k.valid_until IS NULL OR EXCLUDED.valid_until > k.valid_until))`
 
 // A row that would stay the same is not written.
 const onConflict = ` ON CONFLICT (server, key_id) DO UPDATE SET
@@ -257,10 +244,34 @@ func (s *Store) upsert(ctx context.Context, tx executor, records []keyring.Recor
 		query.WriteByte('(')
 		s.dialect.parameters(&query, len(args)+1, columns)
 		query.WriteByte(')')
-		// The zero time of Fetched is a time like any other, the least.
-		args = append(args, []byte(r.Server), []byte(r.KeyID), bytes.Clone(r.Public), milliseconds(r.ValidUntil), milliseconds(r.ExpiredAt), r.Fetched.UnixMilli())
+		args = append(args, []byte(r.Server), []byte(r.KeyID), bytes.Clone(r.Public), milliseconds(r.ValidUntil), milliseconds(r.ExpiredAt), milliseconds(r.Fetched))
 	}
 	query.WriteString(onConflict)
 	_, err := tx.ExecContext(ctx, query.String(), args...)
+	return err
+}
+
+// forgetStalest deletes of servers with too many keys those that were fetched before the
+// others; of several that expired first, rather than current ones.
+//
+// In PostgreSQL others may write at the same time. A key that they have brought up to date
+// is no longer as fetched as it was when it was ranked, and stays. One that they hold is
+// passed over: whoever comes next forgets it, and transactions never wait in a ring.
+func (s *Store) forgetStalest(ctx context.Context, tx executor, servers []fedinvite.ServerName) error {
+	passOver := ""
+	if s.dialect == PostgreSQL {
+		passOver = ` FOR UPDATE OF k SKIP LOCKED`
+	}
+	args := padded(servers)
+	_, err := tx.ExecContext(ctx, `DELETE FROM fedinvite_keys WHERE (server, key_id) IN (
+	SELECT k.server, k.key_id FROM fedinvite_keys AS k JOIN (
+		SELECT server, key_id, fetched, ROW_NUMBER() OVER (
+			PARTITION BY server
+			ORDER BY COALESCE(fetched, -62135596800000) DESC, COALESCE(expired_at, 9223372036854775807) DESC, key_id DESC
+		) AS place
+		FROM fedinvite_keys WHERE server IN (`+s.list(1, len(args))+`)
+	) AS ranked ON k.server = ranked.server AND k.key_id = ranked.key_id
+	WHERE ranked.place > `+strconv.Itoa(maxKeys)+` AND (k.fetched = ranked.fetched OR k.fetched IS NULL)`+passOver+`
+)`, args...)
 	return err
 }

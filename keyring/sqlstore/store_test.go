@@ -3,11 +3,17 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,35 +93,53 @@ func TestEveryNumberOfRecordsIsSavedAndLoaded(t *testing.T) {
 func TestDamagedRowsArePassedOver(t *testing.T) {
 	good := record("a.example", "ed25519:good")
 	rows := map[string][]any{
-		"a short key":    {[]byte("a.example"), []byte("ed25519:1"), make([]byte, 31), 1, nil, 1},
-		"a long key":     {[]byte("a.example"), []byte("ed25519:2"), make([]byte, 33), 1, nil, 1},
-		"no key":         {[]byte("a.example"), []byte("ed25519:3"), []byte{}, 1, nil, 1},
-		"no end":         {[]byte("a.example"), []byte("ed25519:4"), make([]byte, 32), nil, nil, 1},
-		"a bad key ID":   {[]byte("a.example"), []byte("rsa:1"), make([]byte, 32), 1, nil, 1},
-		"out of time":    {[]byte("a.example"), []byte("ed25519:5"), make([]byte, 32), int64(1) << 62, nil, 1},
-		"before time":    {[]byte("a.example"), []byte("ed25519:6"), make([]byte, 32), 1, nil, -int64(1) << 62},
-		"a NULL as key":  {[]byte("a.example"), []byte("ed25519:7"), nil, 1, nil, 1},
-		"a NULL as time": {[]byte("a.example"), []byte("ed25519:8"), make([]byte, 32), 1, nil, nil},
+		"a short key":   {[]byte("a.example"), []byte("ed25519:1"), make([]byte, 31), 1, nil, 1},
+		"a long key":    {[]byte("a.example"), []byte("ed25519:2"), make([]byte, 33), 1, nil, 1},
+		"no key":        {[]byte("a.example"), []byte("ed25519:3"), []byte{}, 1, nil, 1},
+		"no end":        {[]byte("a.example"), []byte("ed25519:4"), make([]byte, 32), nil, nil, 1},
+		"a bad key ID":  {[]byte("a.example"), []byte("rsa:1"), make([]byte, 32), 1, nil, 1},
+		"out of time":   {[]byte("a.example"), []byte("ed25519:5"), make([]byte, 32), int64(1) << 62, nil, 1},
+		"before time":   {[]byte("a.example"), []byte("ed25519:6"), make([]byte, 32), 1, nil, -int64(1) << 62},
+		"a NULL as key": {[]byte("a.example"), []byte("ed25519:7"), nil, 1, nil, 1},
+		"no time":       {[]byte("a.example"), []byte("ed25519:8"), make([]byte, 32), int64(math.MaxInt64), nil, 1},
+		"no fetch":      {[]byte("a.example"), []byte("ed25519:9"), make([]byte, 32), 1, nil, int64(math.MaxInt64)},
+		"no expiry":     {[]byte("a.example"), []byte("ed25519:10"), make([]byte, 32), nil, int64(math.MaxInt64), int64(math.MaxInt64)},
+		"early expiry":  {[]byte("a.example"), []byte("ed25519:11"), make([]byte, 32), nil, int64(math.MinInt64), start.UnixMilli()},
 	}
 	onEach(t, func(t *testing.T, dialect sqlstore.Dialect) {
-		p := newPlace(t, dialect)
-		store, db := p.open(t), p.db(t)
-		mustSave(t, store, good)
-		loosen(t, db, dialect)
-		for name, row := range rows {
-			query := "INSERT INTO fedinvite_keys (server, key_id, public_key, valid_until, expired_at, fetched) VALUES (?, ?, ?, ?, ?, ?)"
-			if dialect == sqlstore.PostgreSQL {
-				query = strings.Replace(query, "?, ?, ?, ?, ?, ?", "$1, $2, $3, $4, $5, $6", 1)
+		for _, fetched := range []time.Time{start, {}} {
+			p := newPlace(t, dialect)
+			store, db := p.open(t), p.db(t)
+			mustSave(t, store, good)
+			loosen(t, db, dialect)
+			for name, row := range rows {
+				query := "INSERT INTO fedinvite_keys (server, key_id, public_key, valid_until, expired_at, fetched) VALUES (?, ?, ?, ?, ?, ?)"
+				if dialect == sqlstore.PostgreSQL {
+					query = strings.Replace(query, "?, ?, ?, ?, ?, ?", "$1, $2, $3, $4, $5, $6", 1)
+				}
+				if _, err := db.Exec(query, row...); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
 			}
-			if _, err := db.Exec(query, row...); err != nil {
-				t.Fatalf("%s: %v", name, err)
+			same(t, loaded(t, p.open(t), []keyring.Record{good}), []keyring.Record{good})
+
+			// The server's next document mends them, and so does what a notary tells, be
+			// it of a current key or of an old one.
+			var mended []keyring.Record
+			for name, row := range rows {
+				if name == "a bad key ID" {
+					continue
+				}
+				r := record("a.example", fedinvite.KeyID(row[1].([]byte)))
+				r.Fetched = fetched
+				if row[3] == nil {
+					r.ValidUntil, r.ExpiredAt = time.Time{}, start
+				}
+				mended = append(mended, r)
 			}
+			mustSave(t, store, mended...)
+			same(t, loaded(t, store, []keyring.Record{good}), sorted(append(mended, good)))
 		}
-		same(t, loaded(t, p.open(t), []keyring.Record{good}), []keyring.Record{good})
-		// The server's next document mends what can be mended.
-		mended := record("a.example", "ed25519:1")
-		mustSave(t, store, mended)
-		same(t, loaded(t, store, []keyring.Record{good}), []keyring.Record{mended, good})
 	})
 }
 
@@ -129,8 +153,10 @@ func loosen(t *testing.T, db *sql.DB, dialect sqlstore.Dialect) {
 		mustExec(t, db, "ALTER TABLE copy RENAME TO fedinvite_keys")
 		return
 	}
-	mustExec(t, db, "ALTER TABLE fedinvite_keys DROP CONSTRAINT fedinvite_keys_check, DROP CONSTRAINT fedinvite_keys_public_key_check")
-	mustExec(t, db, "ALTER TABLE fedinvite_keys ALTER public_key DROP NOT NULL, ALTER fetched DROP NOT NULL")
+	for _, name := range []string{"", "public_key_", "valid_until_", "expired_at_", "fetched_"} {
+		mustExec(t, db, fmt.Sprintf("ALTER TABLE fedinvite_keys DROP CONSTRAINT fedinvite_keys_%scheck", name))
+	}
+	mustExec(t, db, "ALTER TABLE fedinvite_keys ALTER public_key DROP NOT NULL")
 }
 
 // The table itself refuses what is no key, whoever writes it.
@@ -152,25 +178,99 @@ func TestTheTableRefusesWhatIsNoKey(t *testing.T) {
 			}
 		}
 		mustExec(t, db, fmt.Sprintf(insert, blob(32), "1"))
+
+		// The zero time is NULL, and the times end with the year 9999.
+		for _, column := range []string{"valid_until", "expired_at", "fetched"} {
+			update := "UPDATE fedinvite_keys SET " + column + " = %d"
+			for _, ms := range []int64{math.MinInt64, time.Time{}.UnixMilli(), 253402300799001, math.MaxInt64} {
+				if _, err := db.Exec(fmt.Sprintf(update, ms)); err == nil {
+					t.Errorf("%s = %d was taken", column, ms)
+				}
+			}
+			mustExec(t, db, fmt.Sprintf(update, time.Time{}.UnixMilli()+1))
+			mustExec(t, db, fmt.Sprintf(update, int64(253402300799000)))
+		}
 	})
 }
 
 func TestAServerThatMakesUpKeysFillsNoDatabase(t *testing.T) {
 	onEach(t, func(t *testing.T, dialect sqlstore.Dialect) {
 		store := newPlace(t, dialect).open(t)
-		var many []keyring.Record
-		for i := range sqlstore.MaxKeys + 1 {
-			many = append(many, record("evil.example", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i))))
+		// All in one, one by one, and of several servers.
+		mustSave(t, store, numbered("a.example", 300, start)...)
+		for _, r := range numbered("b.example", 100, start) {
+			mustSave(t, store, r)
 		}
-		mustSave(t, store, many...)
-		good, more := record("good.example", "ed25519:1"), record("evil.example", "ed25519:more")
-		if err := store.Save(t.Context(), []keyring.Record{more, good}); !errors.Is(err, fedinvite.ErrTooLarge) || !strings.Contains(err.Error(), "evil.example") {
-			t.Errorf("got %v, want ErrTooLarge", err)
+		both := append(numbered("c.example", 65, start), numbered("d.example", 66, time.Time{})...)
+		mustSave(t, store, both...)
+		good := record("good.example", "ed25519:1")
+		mustSave(t, store, append(numbered("a.example", 310, start.Add(time.Hour))[300:], good)...)
+		for _, server := range []fedinvite.ServerName{"a.example", "b.example", "c.example", "d.example"} {
+			if got := loaded(t, store, []keyring.Record{{Server: server}}); len(got) != sqlstore.MaxKeys {
+				t.Errorf("%d keys of %s, want %d", len(got), server, sqlstore.MaxKeys)
+			}
 		}
+		newest := loaded(t, store, []keyring.Record{{Server: "a.example"}})
+		newest = slices.DeleteFunc(newest, func(r keyring.Record) bool { return r.Fetched.Equal(start) })
+		same(t, newest, sorted(numbered("a.example", 310, start.Add(time.Hour))[300:]))
 		same(t, loaded(t, store, []keyring.Record{good}), []keyring.Record{good})
-		if got := loaded(t, store, []keyring.Record{more}); len(got) != len(many) {
-			t.Errorf("%d keys, want %d", len(got), len(many))
+	})
+}
+
+// numbered returns n records of one server.
+func numbered(server fedinvite.ServerName, n int, fetched time.Time) []keyring.Record {
+	all := make([]keyring.Record, n)
+	for i := range all {
+		all[i] = record(server, fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
+		all[i].Fetched = fetched
+	}
+	return all
+}
+
+func TestOfKeysFetchedAtOnceThoseThatExpiredFirstGoFirst(t *testing.T) {
+	onEach(t, func(t *testing.T, dialect sqlstore.Dialect) {
+		store := newPlace(t, dialect).open(t)
+		all := numbered("a.example", sqlstore.MaxKeys+3, start)
+		for i := range 5 {
+			all[i].ValidUntil, all[i].ExpiredAt = time.Time{}, start.Add(time.Duration(i)*time.Hour)
 		}
+		mustSave(t, store, all...)
+		same(t, loaded(t, store, all), sorted(all[3:]))
+	})
+}
+
+// What one writer finds to be the stalest, another brings up to date at that moment.
+func TestWritersAtOncePushOutNothingThatIsNew(t *testing.T) {
+	onEach(t, func(t *testing.T, dialect sqlstore.Dialect) {
+		p := newPlace(t, dialect)
+		const writers, saves, keys = 4, 40, sqlstore.MaxKeys + 8
+		var all []keyring.Record
+		var group sync.WaitGroup
+		for w := range writers {
+			r := rand.New(rand.NewPCG(uint64(w), 0))
+			var mine []keyring.Record
+			for n := range saves * 8 {
+				fetched := start.Add(time.Duration(n*writers+w) * time.Millisecond)
+				mine = append(mine, numbered("a.example", keys, fetched)[r.IntN(keys)])
+			}
+			all = append(all, mine...)
+			store := p.open(t)
+			group.Go(func() {
+				for part := range slices.Chunk(mine, 8) {
+					if err := store.Save(t.Context(), part); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
+		want := merged(all)
+		slices.SortFunc(want, func(a, b keyring.Record) int { return b.Fetched.Compare(a.Fetched) })
+		want = want[:sqlstore.MaxKeys]
+		oldest := want[len(want)-1].Fetched
+		got := slices.DeleteFunc(loaded(t, p.open(t), want), func(r keyring.Record) bool { return r.Fetched.Before(oldest) })
+		same(t, got, sorted(want))
 	})
 }
 
@@ -331,6 +431,57 @@ func TestSaveIsTriedAgainWhenTheDatabaseIsLocked(t *testing.T) {
 		t.Error(err)
 	}
 	same(t, loaded(t, store, []keyring.Record{good}), []keyring.Record{good})
+}
+
+// As when PostgreSQL is restarted, or a pooler before it.
+func TestACutConnectionIsNoError(t *testing.T) {
+	onEach(t, func(t *testing.T, dialect sqlstore.Dialect) {
+		if dialect == sqlstore.SQLite {
+			return // has none
+		}
+		p := newPlace(t, dialect)
+		store, other := p.open(t), p.db(t)
+		cut := func() {
+			t.Helper()
+			mustExec(t, other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()", p.Schema)
+		}
+		var all []keyring.Record
+		for _, r := range numbered("a.example", 20, start) {
+			cut()
+			mustSave(t, store, r)
+			cut()
+			all = append(all, r)
+			same(t, loaded(t, store, all), sorted(slices.Clone(all)))
+		}
+	})
+}
+
+// What a driver says of PostgreSQL.
+type sqlState string
+
+func (s sqlState) Error() string    { return "FATAL: " + string(s) }
+func (s sqlState) SQLState() string { return string(s) }
+
+func TestWhichErrorsAreTriedAgain(t *testing.T) {
+	for state, want := range map[sqlState]bool{
+		"40001": true, "40P01": true, "57P01": true, "57P02": true, "57P03": true, "08006": true, "08P01": true,
+		"23514": false, "42P01": false, "53100": false, "57014": false, "": false,
+	} {
+		if got := sqlstore.Transient(sqlstore.PostgreSQL, fmt.Errorf("wrapped: %w", state)); got != want {
+			t.Errorf("%q: %v, want %v", state, got, want)
+		}
+	}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{driver.ErrBadConn, true}, {io.ErrUnexpectedEOF, true}, {&net.OpError{Op: "write", Err: syscall.EPIPE}, true},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, false}, {errors.New("database is locked"), false},
+	} {
+		if got := sqlstore.Transient(sqlstore.PostgreSQL, fmt.Errorf("wrapped: %w", c.err)); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
+	}
 }
 
 func TestOpenNamesWhatIsMissing(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// How often a transaction is tried, and the pause before the second time, which doubles.
+// How often a transaction or query is tried, and the pause before the second time, which doubles.
 const (
 	maxTries   = 8
 	firstPause = 5 * time.Millisecond
@@ -22,16 +22,20 @@ type executor interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// transact runs f in a transaction that writes, and again if it failed because of
-// others' transactions.
+// transact runs f in a transaction that writes, and again if that failed for a moment.
 func (s *Store) transact(ctx context.Context, f func(tx executor) error) error {
 	once := s.transactPostgreSQL
 	if s.dialect == SQLite {
 		once = s.transactSQLite
 	}
+	return s.persist(ctx, func() error { return once(ctx, f) })
+}
+
+// persist calls once, and again if it failed for a reason that passes.
+func (s *Store) persist(ctx context.Context, once func() error) error {
 	pause := firstPause
 	for tries := 1; ; tries++ {
-		err := once(ctx, f)
+		err := once()
 		if err == nil || ctx.Err() != nil || tries == maxTries || !s.dialect.transient(err) {
 			return err
 		}
