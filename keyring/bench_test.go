@@ -2,8 +2,10 @@ package keyring_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,17 +165,69 @@ func TestACachedLookUpAllocatesNothing(t *testing.T) {
 	}
 }
 
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// Names are parts of events and headers, errors of replies: of these nothing is kept.
+func TestNothingLargeIsKeptInMemory(t *testing.T) {
+	const servers, size = 200, 64 << 10
+	part := func(s string) string {
+		s, _, _ = strings.Cut(s+" "+strings.Repeat("x", size), " ")
+		return s
+	}
+	good := keyring.FetcherFunc(func(_ context.Context, name fedinvite.ServerName) ([]byte, error) {
+		a := testkey.Signer(t, fedinvite.ServerName(strings.Clone(string(name))), "ed25519:1")
+		return documentOf(a.ServerName(), start.Add(day), a).signed(t, a), nil
+	})
+	down := keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, errDown })
+	refusing := keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) {
+		return nil, errors.New(strings.Repeat("x", size))
+	})
+	look := func(ring *keyring.Ring, name fedinvite.ServerName) {
+		_, _ = ring.VerifyKey(t.Context(), name, fedinvite.KeyID(part("ed25519:1")), start)
+	}
+	prefetch := func(ring *keyring.Ring, name fedinvite.ServerName) {
+		_ = ring.Prefetch(t.Context(), []fedinvite.ServerName{name})
+	}
+	for name, c := range map[string]struct {
+		fetcher keyring.Fetcher
+		store   keyring.Store
+		do      func(ring *keyring.Ring, name fedinvite.ServerName)
+	}{
+		"keys":              {good, nil, look},
+		"keys in a Store":   {good, keyring.NewMemory(0), look},
+		"keys of Prefetch":  {good, nil, prefetch},
+		"failures":          {down, nil, look},
+		"large refusals":    {refusing, nil, look},
+		"those of Prefetch": {refusing, nil, prefetch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ring, err := keyring.New(keyring.Config{Fetcher: c.fetcher, Now: func() time.Time { return start }, Store: c.store})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := heap()
+			for i := range servers {
+				c.do(ring, fedinvite.ServerName(part(fmt.Sprintf("s%d.ex", i))))
+			}
+			if grown := int64(heap()) - int64(before); grown > servers*8<<10 {
+				t.Errorf("%d KiB a server", grown/servers>>10)
+			}
+			runtime.KeepAlive(ring)
+		})
+	}
+}
+
 // Config.MaxServers says what a server takes; 100,000 must fit into 60 MB.
 func TestTheMemoryOf100000Servers(t *testing.T) {
-	used := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := used()
+	before := heap()
 	ring := filled(t, 100_000)
-	after := used()
+	after := heap()
 	if _, err := ring.VerifyKey(t.Context(), name(0), "ed25519:a_key1", time.Now()); err != nil {
 		t.Error(err)
 	}

@@ -25,7 +25,8 @@
 //
 // A look-up asks for the server's keys if the key is not known, or not valid at the time
 // that the caller names; it waits for the answer. A key that is past half of its time is
-// returned at once and renewed in the background. There is one fetch for a server at
+// returned at once and renewed in the background, by asking the server, unless another
+// process has done so. There is one fetch for a server at
 // a time, whoever waits for it, and it goes on when they stop waiting.
 //
 // A fetch asks, in this order, until it has what it was begun for:
@@ -43,13 +44,24 @@
 // # What it costs
 //
 // Anybody can make a server look up the keys of a made-up origin. So a server that
-// answered is asked again after a minute at the earliest, by all processes that share a
-// Store; one that did not after 30 seconds, then a minute, doubling up to an hour, during
-// which the Store is asked once a minute. The number of fetches at a time is bounded, and
-// so is the number of those who wait for a turn; a quarter of both is kept for servers
-// of which keys are known, so that made-up ones that take their time cannot keep us from
-// renewing the keys of real ones. The number of servers remembered is bounded, those with
-// keys apart from those that failed, and so is the size of their documents.
+// answered is asked again after a minute at the earliest, also by other processes that
+// share the Store; but those that ask at the same moment do not know of each other, so
+// that each may have one fetch under way. One that did not answer is asked after 30
+// seconds, then a minute, doubling up to an hour, by each process for itself; meanwhile
+// the Store is asked once a minute. The number of fetches at a time is bounded, and so is
+// the number of those who wait for a turn; a quarter of both is kept for servers of which
+// a key is valid, so that made-up ones that take their time cannot keep us from renewing
+// the keys of real ones. The number of servers remembered is bounded, those with keys
+// apart from those that failed, and so is the size of their documents. Of a document with
+// many keys 16 are saved: the one that was wanted, those that are current or were until
+// now, and those that were given up last.
+//
+// Whoever has a domain has any number of servers below it. So the servers of one domain,
+// by the last two labels of their names, get an eighth of the fetches and of the places to
+// wait: 8 and 128, if Config.MaxFetches is not set. That is enough for a large host, and
+// for a suffix such as co.uk: at a second for an answer, nearly five hundred look-ups a minute,
+// and what is known takes none. Whoever has many domains is not stopped by this; a limit by
+// remote address, as in package ratelimit, belongs before the first look-up.
 //
 // A key that is in memory costs a fifth of a microsecond and no allocation, beside
 // Config.Local and Config.Refused, which are called for every look-up.
@@ -59,9 +71,12 @@
 // A [Store] keeps the keys over a restart and shares them between processes: [Memory]
 // for tests, the module keyring/sqlstore for SQL databases. What it holds is checked when
 // it comes back: records that cannot be right are left out, and no validity is longer
-// than seven days from now. A Store that fails costs nothing but requests: Config.Report
-// is told, and servers are asked. When a look-up has fetched a key and returns, the key
-// has been saved, or Config.Report knows why not.
+// than seven days from now. Records from a clock that was ahead by more than two minutes
+// are left out too: their server is asked, after each restart, for as long as they are
+// there. A Store that fails costs requests: Config.Report is told, and servers are asked.
+// One that hangs costs time too, a quarter of Config.Timeout; then it is left alone for
+// ten seconds. When a look-up has fetched a key and returns, the key has been saved, but
+// for what is too much of one document, or Config.Report knows why not.
 //
 // # Notaries
 //
@@ -70,7 +85,14 @@
 // returns is a server's own document, but whether that is the document of that server,
 // and not of somebody else who calls himself so, only the notary's signature says. So its
 // own keys are part of the Config, and a document without a signature by one of them is
-// not used. It must also pass the checks of a document that comes directly.
+// not used. It must also pass the checks of a document that comes directly. What is wrong
+// with one document of an answer is reported and spoils no other; if the answer is too
+// large, the servers are asked for in halves.
+//
+// A notary may take three times Config.Timeout, because it may have to ask the servers,
+// and those may be slow on purpose. So one that fails is left alone only after three
+// failures in a row, of questions about different domains: for 30 seconds, then a minute,
+// then two.
 //
 // A notary's copy may be old. A key in it is valid until its valid_until_ts, and for
 // seven days after the answer at most. It neither replaces the bytes of a key that came
@@ -82,7 +104,10 @@
 //
 // An error that wraps [fedinvite.ErrUnknownKey] is the server's own word: it
 // answered and listed no such key, or its document is no good. Any other error is an
-// outage: it cannot be told now.
+// outage: it cannot be told now. Who waited for the failed fetch gets an error that wraps
+// that of the [Fetcher]; later ones get a short text, which says since when and until when
+// it holds, and whether it was an unknown key. If we have too much to do, that is an error
+// too, also for a key that is known but has run out: it may have been renewed.
 //
 // # Our own keys
 //

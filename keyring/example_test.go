@@ -73,14 +73,15 @@ func ExampleRing_Prefetch() {
 		return
 	}
 	err = ring.Prefetch(context.Background(), []fedinvite.ServerName{"a.example", "not a name"})
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, err := range joined.Unwrap() {
-			fmt.Println(err)
+	var failed keyring.PrefetchError
+	if errors.As(err, &failed) {
+		for _, f := range failed {
+			fmt.Printf("%s: %v\n", f.Server, f.Err)
 		}
 	}
 	// Output:
-	// keys of a.example: keyring: fetching the keys of "a.example": no route to host
-	// keys of not a name: bad JSON: malformed identifier: server name "not a name"
+	// a.example: keyring: fetching the keys of "a.example": no route to host
+	// not a name: bad JSON: malformed identifier: server name "not a name"
 }
 
 // silent is a NotaryFetcher whose notaries know nothing; a server uses fedclient.Client.

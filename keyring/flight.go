@@ -77,17 +77,18 @@ func (f *flight) fly(ctx context.Context) (done bool, err error) {
 		return false, nil
 	}
 	if f.config.Store != nil && !f.q.alone {
+		had := find(f.keys, f.q.id)
 		if err := f.load(ctx); err != nil {
 			return true, err
 		}
-		if s = f.stand(); s.settled {
+		if s = f.stand(); s.settled && f.newer(had) {
 			return false, nil
 		}
 	}
 	if !s.mayAsk {
 		return true, s.err
 	}
-	leave, err := f.turns.enter(ctx, len(f.keys) > 0, f.config.Timeout)
+	leave, err := f.turns.enter(ctx, parent(f.q.server), anyValid(f.keys, f.config.Now()), f.config.Timeout)
 	if err != nil {
 		return true, err
 	}
@@ -108,6 +109,16 @@ func (f *flight) stand() standing {
 	return s
 }
 
+// newer reports whether the Store may end a renewal of the key had: another process must
+// have renewed it. That a longer validity is stored does not say so, a notary may have told
+// that.
+func (f *flight) newer(had *Record) bool {
+	if f.q.beyond.IsZero() || f.config.NotariesFirst || had == nil {
+		return true
+	}
+	return find(f.keys, f.q.id).Fetched.After(had.Fetched)
+}
+
 func (f *flight) settled() bool { return f.q.settled(f.keys, f.config.Now()) }
 
 // load learns what the Store knows. Only that too many are at it is an error.
@@ -117,7 +128,7 @@ func (f *flight) load(ctx context.Context) error {
 		return errBusy
 	}
 	defer leave()
-	for _, t := range f.Ring.load(ctx, f.q.server, []question{f.q}) {
+	for _, t := range f.Ring.load(ctx, f.q.server, []question{f.q}, f.config.Timeout/storeShare) {
 		f.keys = f.memory.learn(t, f.config.Now()).keys
 	}
 	return nil

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,12 +21,18 @@ const (
 	maxBackoff  = time.Hour
 )
 
+// maxSaved is how many keys of one document are saved, so that strangers with many names
+// and long documents cannot fill the Store so soon.
+const maxSaved = 16
+
 // A memory is what a Ring knows of servers: their keys, and their failures, apart,
 // so that made-up servers cannot push out real ones.
 type memory struct {
 	keepFirst bool // see Config.KeepFirst
 	stored    bool // there is a Store too
 
+	// What is kept here holds names of its own, which are not parts of something large:
+	// see question.own.
 	mu       sync.Mutex
 	servers  *lru.Cache[fedinvite.ServerName, *known]
 	failures *lru.Cache[fedinvite.ServerName, *failure]
@@ -42,10 +49,47 @@ type known struct {
 
 // A failure is of a server that returned no good document when it was asked last.
 type failure struct {
-	err    error
+	err    *pastError
 	at     int64 // ms
 	pause  time.Duration
 	looked int64 // when the Store was asked instead
+}
+
+// A pastError is what is remembered of an error: a short copy of its text. The error
+// itself may hold a large reply.
+type pastError struct {
+	text      string
+	unknown   bool // it was an ErrUnknownKey
+	at, until time.Time
+}
+
+// maxErrorText is in bytes.
+const maxErrorText = 256
+
+func newPastError(err error, at time.Time, pause time.Duration) *pastError {
+	text := err.Error()
+	if len(text) > maxErrorText {
+		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
+	}
+	return &pastError{
+		text:    strings.Clone(text),
+		unknown: errors.Is(err, fedinvite.ErrUnknownKey),
+		at:      at,
+		until:   at.Add(pause),
+	}
+}
+
+func (e *pastError) Error() string {
+	return fmt.Sprintf("%s (remembered since %s, not asked again until %s)",
+		e.text, e.at.UTC().Format(time.RFC3339), e.until.UTC().Format(time.RFC3339))
+}
+
+// Unwrap returns [fedinvite.ErrUnknownKey] or nothing.
+func (e *pastError) Unwrap() error {
+	if e.unknown {
+		return fedinvite.ErrUnknownKey
+	}
+	return nil
 }
 
 // errUnheard stands for an answer until there is one.
@@ -67,6 +111,14 @@ type question struct {
 	at     time.Time       // freshness wanted; zero: any
 	beyond time.Time       // to renew the key: it must be valid for longer than this
 	alone  bool            // of the server alone: Store and notaries were asked before
+}
+
+// own returns q with copies of the names, which may be parts of events and headers. What is
+// remembered must not hold those in memory.
+func (q question) own() question {
+	q.server = fedinvite.ServerName(strings.Clone(string(q.server)))
+	q.id = fedinvite.KeyID(strings.Clone(string(q.id)))
+	return q
 }
 
 // settled reports whether keys answer q as well as it can be.
@@ -158,8 +210,8 @@ func (m *memory) renewal(q question, k *known, key *Record, now time.Time) step 
 type standing struct {
 	keys    []Record
 	settled bool  // they answer the question, as well as it can be
-	mayAsk  bool  // else: whether the server may be asked
-	err     error // else: why they do not, nil if the server has no more
+	mayAsk  bool  // whether the server may be asked
+	err     error // why there is no more, nil if the server has none
 }
 
 func (m *memory) standing(q question, now time.Time) (s standing) {
@@ -169,10 +221,8 @@ func (m *memory) standing(q question, now time.Time) (s standing) {
 	if k != nil {
 		s.keys, s.settled = k.keys, q.settled(k.keys, now)
 	}
-	if !s.settled {
-		f, _ := m.failures.Get(q.server)
-		s.mayAsk, s.err = mayAsk(k, f, now), excuse(k, f)
-	}
+	f, _ := m.failures.Get(q.server)
+	s.mayAsk, s.err = mayAsk(k, f, now), excuse(k, f)
 	return s
 }
 
@@ -196,6 +246,11 @@ func excuse(k *known, f *failure) error {
 		return nil
 	}
 	return errUnheard
+}
+
+// anyValid reports whether a key of keys is valid now.
+func anyValid(keys []Record, now time.Time) bool {
+	return question{at: now}.settled(keys, now)
 }
 
 func find(keys []Record, id fedinvite.KeyID) *Record {
@@ -248,6 +303,7 @@ type telling struct {
 	records []Record
 	at      int64 // when the server or the notary said it, in ms; 0: not known
 	notary  bool
+	stored  bool // it comes from the Store
 }
 
 // A lesson is what memory made of a telling.
@@ -264,8 +320,7 @@ func (m *memory) learn(t telling, now time.Time) lesson {
 	k := m.get(t.q.server, now)
 	if k == nil {
 		k = new(known)
-		// The name may be part of something large.
-		m.servers.Put(fedinvite.ServerName(strings.Clone(string(t.q.server))), k)
+		m.servers.Put(t.q.server, k)
 	}
 	l := t.merge(k.keys, now, m.keepFirst)
 	k.keys = l.keys
@@ -284,6 +339,7 @@ func (t telling) merge(before []Record, now time.Time, keepFirst bool) (l lesson
 	keys := append(make([]Record, 0, len(before)+len(t.records)), before...)
 	for _, r := range t.records {
 		r = notAfter(r, now)
+		r.Server = t.q.server
 		old := find(keys, r.KeyID)
 		if old == nil {
 			r.KeyID = fedinvite.KeyID(strings.Clone(string(r.KeyID)))
@@ -291,17 +347,50 @@ func (t telling) merge(before []Record, now time.Time, keepFirst bool) (l lesson
 			l.news = append(l.news, r)
 			continue
 		}
+		r.KeyID = old.KeyID
 		if !bytes.Equal(old.Public, r.Public) {
 			l.clashes = append(l.clashes, r.KeyID)
-			if keepFirst || r.Fetched.IsZero() && !old.Fetched.IsZero() {
+			switch notary := r.Fetched.IsZero(); {
+			case notary && !old.Fetched.IsZero():
 				continue // a notary cannot change what the server said
+			case !keepFirst || !notary && old.Fetched.IsZero():
+			case t.stored:
+				*old = r // what all processes share was there before
+				continue
+			default:
+				continue
 			}
 		}
 		l.news = append(l.news, r)
 		*old = Merge(*old, r)
 	}
-	l.keys = t.limit(keys)
+	l.keys, l.news = t.limit(keys), t.worthSaving(l.news, before)
 	return l
+}
+
+// worthSaving returns the news that a Store should have: the key that is wanted, those
+// that were current and are given up now, current ones, and of the old ones those that
+// were current until last. The others are in memory, and can be asked for again.
+func (t telling) worthSaving(news, before []Record) []Record {
+	if len(news) <= maxSaved {
+		return news
+	}
+	rank := func(r Record) int {
+		old := find(before, r.KeyID)
+		switch current := r.ExpiredAt.IsZero(); {
+		case r.KeyID == t.q.id:
+			return 0
+		case !current && old != nil && old.ExpiredAt.IsZero():
+			return 1
+		case current:
+			return 2
+		}
+		return 3
+	}
+	slices.SortStableFunc(news, func(a, b Record) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), b.ExpiredAt.Compare(a.ExpiredAt))
+	})
+	return news[:maxSaved]
 }
 
 // get returns what is known of server. If that is from a time that the clock has not
@@ -359,15 +448,10 @@ func (m *memory) fail(server fedinvite.ServerName, err error, now time.Time) {
 	f, _ := m.failures.Get(server)
 	if f == nil {
 		f = new(failure)
-		m.failures.Put(fedinvite.ServerName(strings.Clone(string(server))), f)
+		m.failures.Put(server, f)
 	}
-	*f = f.again(err, now)
-}
-
-// again returns the failure that follows f.
-func (f *failure) again(err error, now time.Time) failure {
-	ms := now.UnixMilli()
-	return failure{err: err, at: ms, pause: min(max(2*f.pause, minBackoff), maxBackoff), looked: ms}
+	ms, pause := now.UnixMilli(), min(max(2*f.pause, minBackoff), maxBackoff)
+	*f = failure{err: newPastError(err, now, pause), at: ms, pause: pause, looked: ms}
 }
 
 // forgive forgets the failures of a server that returned a good document.

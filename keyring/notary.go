@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,21 +30,33 @@ type NotaryFetcher interface {
 	QueryServerKeys(ctx context.Context, notary fedinvite.ServerName, body []byte) ([]byte, error)
 }
 
-// What one question to a notary may cost.
 const (
-	maxBatch           = 100     // servers
-	maxAnswer          = 4 << 20 // bytes
-	documentsPerServer = 4       // on average; a notary may have one for each key
-	documentsMore      = 60
+	// maxBatch is the number of servers in one question to a notary.
+	maxBatch = 100
+	// maxParts is how many requests are made instead of one, enough to get a hundred
+	// servers less one that is too large.
+	maxParts = 16
+	// notaryFactor is how many times longer than other servers a notary may take, because
+	// it may have to ask them.
+	notaryFactor = 3
+	// maxStrikes is how many questions in a row may fail, each about another domain, before
+	// a notary is left alone. Whose fault that is cannot be told: a server that takes its
+	// time makes notaries slow.
+	maxStrikes = 3
+	// maxRest is the longest pause then.
+	maxRest = 2 * time.Minute
 )
 
 // A notary is one that is in use.
 type notary struct {
-	server fedinvite.ServerName
-	keys   map[fedinvite.KeyID]fedinvite.VerifyKey
+	server  fedinvite.ServerName
+	keys    map[fedinvite.KeyID]fedinvite.VerifyKey
+	refused func(key ed25519.PublicKey) bool
 
 	mu      sync.Mutex
-	failure *failure // since its last answer
+	strikes []string // the domains of the questions that failed since its last answer
+	tried   int64    // when it was given up, or tried again since, in ms
+	rest    time.Duration
 }
 
 // newNotaries checks the notaries of c.
@@ -70,6 +82,7 @@ func newNotaries(c Config) ([]*notary, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keyring: Config.Notaries: %w", err)
 		}
+		checked.refused = c.Refused
 		notaries = append(notaries, checked)
 	}
 	return notaries, nil
@@ -105,68 +118,94 @@ func (c Config) notaryFetcher() (NotaryFetcher, bool) {
 	return f, ok
 }
 
-// query asks n, unless it failed just now, and returns what it tells of those that are
-// in question. Its faults are reported.
-func (r *Ring) query(ctx context.Context, n *notary, batch []question) []telling {
+// query asks n and returns what it tells of those that are in question. What is too much
+// for one answer is asked for in halves, until there were maxParts requests: one server
+// with a large document should not spoil the answer for others.
+func (r *Ring) query(ctx context.Context, n *notary, batch []question) (good []telling) {
+	parts := [][]question{batch}
+	for i := 0; i < min(len(parts), maxParts); i++ {
+		part := parts[i]
+		told, err := r.queryOnce(ctx, n, part)
+		good = append(good, told...)
+		if errors.Is(err, fedinvite.ErrTooLarge) && len(part) > 1 {
+			half := len(part) / 2
+			parts = append(parts, part[:half], part[half:])
+		}
+	}
+	return good
+}
+
+// queryOnce asks n, unless it failed just now. Its faults are reported. The error is about
+// the answer as a whole.
+func (r *Ring) queryOnce(ctx context.Context, n *notary, batch []question) ([]telling, error) {
 	about := fedinvite.ServerName("")
 	if len(batch) == 1 {
 		about = batch[0].server
 	}
-	if about == n.server || !n.due(r.config.Now()) {
-		return nil
+	begun := r.config.Now()
+	if about == n.server || !n.due(begun) {
+		return nil, nil
 	}
-	answer, err := r.exchange(ctx, n, batch)
+	raw, err := r.exchange(ctx, n, batch)
 	if err != nil && ctx.Err() != nil {
-		return nil // nobody's fault
+		return nil, nil // nobody's fault
 	}
-	n.note(err, r.config.Now())
+	n.note(err, parent(batch[0].server), r.config.Now())
+	var answer notaryAnswer
+	if err == nil {
+		answer, err = n.read(raw, batch, begun)
+	}
 	if err != nil {
 		r.config.Report(about, fmt.Errorf("keyring: notary %q: %w", n.server, err))
-		return nil
+		return nil, err
 	}
 	for _, fault := range answer.faults {
 		r.config.Report(about, fmt.Errorf("keyring: notary %q: %w", n.server, fault))
 	}
-	return answer.good
+	return answer.good, nil
 }
 
+// due reports whether n may be asked. After a pause one question tries it.
 func (n *notary) due(now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.failure == nil || due(n.failure.at, n.failure.pause, now)
+	switch {
+	case n.rest == 0:
+		return true
+	case !due(n.tried, n.rest, now):
+		return false
+	}
+	n.tried = now.UnixMilli()
+	return true
 }
 
-// note remembers whether n gave a proper answer.
-func (n *notary) note(err error, now time.Time) {
+// note remembers whether n answered a question about a server of domain. An answer that
+// is too large, or that cannot be read, is one: strangers may have caused that.
+func (n *notary) note(err error, domain string, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err == nil {
-		n.failure = nil
+	if err == nil || errors.Is(err, fedinvite.ErrTooLarge) {
+		n.strikes, n.rest = nil, 0
 		return
 	}
-	before := n.failure
-	if before == nil {
-		before = new(failure)
+	if len(n.strikes) < maxStrikes && !slices.Contains(n.strikes, domain) {
+		n.strikes = append(n.strikes, domain)
 	}
-	after := before.again(err, now)
-	n.failure = &after
+	if len(n.strikes) == maxStrikes {
+		n.tried, n.rest = now.UnixMilli(), min(max(2*n.rest, minBackoff), maxRest)
+	}
 }
 
-// exchange sends the question and reads the answer.
-func (r *Ring) exchange(ctx context.Context, n *notary, batch []question) (notaryAnswer, error) {
+// exchange sends the question and returns the answer.
+func (r *Ring) exchange(ctx context.Context, n *notary, batch []question) ([]byte, error) {
 	body, err := notaryQuestion(batch)
 	if err != nil {
-		return notaryAnswer{}, err
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, notaryFactor*r.config.Timeout)
 	defer cancel()
 	fetcher, _ := r.config.notaryFetcher()
-	begun := r.config.Now()
-	raw, err := fetcher.QueryServerKeys(ctx, n.server, body)
-	if err != nil {
-		return notaryAnswer{}, err
-	}
-	return n.read(raw, batch, begun)
+	return fetcher.QueryServerKeys(ctx, n.server, body)
 }
 
 // notaryQuestion returns the body of POST /_matrix/key/v2/query.
@@ -196,107 +235,4 @@ func (q question) least() int64 {
 		least = max(least, q.beyond.UnixMilli()+1)
 	}
 	return least
-}
-
-// A notaryAnswer is what a notary tells.
-type notaryAnswer struct {
-	good   []telling // one for a server at most
-	faults []error   // of documents that are not used, one for a server at most
-}
-
-// read reads the answer to a question about batch, which came at now. Its documents may
-// come in any order, and several of one server: old ones are good for old events. A
-// fault of one document does not spoil the others; the error is about the answer as a
-// whole.
-func (n *notary) read(raw []byte, batch []question, now time.Time) (notaryAnswer, error) {
-	documents, err := readAnswer(raw, documentsPerServer*len(batch)+documentsMore)
-	if err != nil {
-		return notaryAnswer{}, err
-	}
-	var answer notaryAnswer
-	faults := make(map[fedinvite.ServerName]bool)
-	fault := func(server fedinvite.ServerName, err error) {
-		if !faults[server] {
-			faults[server] = true
-			answer.faults = append(answer.faults, err)
-		}
-	}
-	tellings := make([]telling, len(batch))
-	asked := make(map[fedinvite.ServerName]*telling, len(batch))
-	for i, q := range batch {
-		tellings[i] = telling{q: q, at: now.UnixMilli(), notary: true}
-		asked[q.server] = &tellings[i]
-	}
-	for _, document := range documents {
-		server, err := n.vouched(document)
-		t := asked[server]
-		switch {
-		case err != nil:
-			fault(server, err)
-		case t == nil:
-			fault("", fmt.Errorf("%w: a document of %q, which was not asked for", fedinvite.ErrMismatch, server))
-		default:
-			records, err := readDocument(document, server, now)
-			if err != nil {
-				fault(server, err)
-				continue
-			}
-			t.records = append(t.records, secondHand(records)...)
-		}
-	}
-	answer.good = withRecords(tellings)
-	return answer, nil
-}
-
-// readAnswer returns the documents of an answer, in canonical form.
-func readAnswer(raw []byte, most int) ([]json.RawMessage, error) {
-	if len(raw) > maxAnswer {
-		return nil, fedinvite.ErrTooLarge
-	}
-	text, err := fedinvite.LegacyCanonicalJSON(raw)
-	if err != nil {
-		return nil, err
-	}
-	answer, _ := object(text)
-	var documents []json.RawMessage
-	if err := json.Unmarshal(answer["server_keys"], &documents); err != nil || documents == nil {
-		return nil, fmt.Errorf("%w: no array server_keys", fedinvite.ErrBadJSON)
-	}
-	if len(documents) > most {
-		return nil, fmt.Errorf("%w: %d documents", fedinvite.ErrTooLarge, len(documents))
-	}
-	return documents, nil
-}
-
-// vouched returns the server of a document that n has signed by a pinned key.
-func (n *notary) vouched(document json.RawMessage) (fedinvite.ServerName, error) {
-	members, _ := object(document)
-	name, _ := str(members["server_name"])
-	server := fedinvite.ServerName(name)
-	if len(document) > maxDocument {
-		return server, fedinvite.ErrTooLarge
-	}
-	message, all, err := fedinvite.SignedJSON(document)
-	if err != nil {
-		return server, err
-	}
-	servers, _ := object(all)
-	signatures, _ := object(servers[string(n.server)])
-	for id, key := range n.keys {
-		encoded, _ := str(signatures[string(id)])
-		signature, err := fedinvite.DecodeBase64(encoded)
-		if err == nil && key.Verify(message, signature) == nil {
-			return server, nil
-		}
-	}
-	return server, fmt.Errorf("%w: no pinned key has signed the document of %q", fedinvite.ErrSignature, server)
-}
-
-// secondHand returns records as those of a notary: never had from the server itself,
-// so that they cannot outweigh what was.
-func secondHand(records []Record) []Record {
-	for i := range records {
-		records[i].Fetched = time.Time{}
-	}
-	return records
 }

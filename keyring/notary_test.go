@@ -270,22 +270,27 @@ func TestMalformedNotaryAnswers(t *testing.T) {
 	many := func(n int) []byte { return answerOf(slices.Repeat([][]byte{element}, n)...) }
 	filled := func(n int) []byte { return append(bytes.Repeat([]byte(" "), n-len(good)), good...) }
 	for name, answer := range map[string][]byte{
-		"nothing":                []byte(""),
-		"HTML":                   []byte("<html>"),
-		"null":                   []byte("null"),
-		"an array":               []byte("[]"),
-		"no server_keys":         []byte("{}"),
-		"server_keys null":       []byte(`{"server_keys":null}`),
-		"server_keys an object":  []byte(`{"server_keys":{}}`),
-		"Server_Keys":            bytes.Replace(good, []byte("server_keys"), []byte("Server_Keys"), 1),
-		"server_keys twice":      bytes.Replace(good, []byte("{"), []byte(`{"server_keys":[],`), 1),
-		"trailing data":          append(slices.Clone(good), '{', '}'),
-		"a lone surrogate":       bytes.Replace(good, []byte("{"), []byte(`{"x":"\ud800",`), 1),
-		"too deep":               bytes.Replace(good, []byte("{"), []byte(`{"x":`+strings.Repeat("[", 200)+strings.Repeat("]", 200)+","), 1),
-		"65 documents":           many(65),
-		"more than 4 MiB":        filled(4<<20 + 1),
-		"a document of a number": []byte(`{"server_keys":[7]}`),
-		"a document of null":     []byte(`{"server_keys":[null]}`),
+		"nothing":                 []byte(""),
+		"HTML":                    []byte("<html>"),
+		"null":                    []byte("null"),
+		"an array":                []byte("[]"),
+		"no server_keys":          []byte("{}"),
+		"server_keys null":        []byte(`{"server_keys":null}`),
+		"server_keys an object":   []byte(`{"server_keys":{}}`),
+		"Server_Keys":             bytes.Replace(good, []byte("server_keys"), []byte("Server_Keys"), 1),
+		"server_keys twice":       bytes.Replace(good, []byte("{"), []byte(`{"server_keys":[],`), 1),
+		"trailing data":           append(slices.Clone(good), '{', '}'),
+		"a lone surrogate":        bytes.Replace(good, []byte("{"), []byte(`{"x":"\ud800",`), 1),
+		"too deep":                bytes.Replace(good, []byte("{"), []byte(`{"x":`+strings.Repeat("[", 200)+strings.Repeat("]", 200)+","), 1),
+		"129 documents":           many(129),
+		"an unfinished array":     good[:len(good)-2],
+		"an array of another end": append(slices.Clone(good[:len(good)-2]), "}}"...),
+		"an empty element":        []byte(`{"server_keys":[,]}`),
+		"server_keys in an array": []byte(`["server_keys",[]]`),
+		"a string without end":    []byte(`{"server_keys":["`),
+		"more than 4 MiB":         filled(4<<20 + 1),
+		"a document of a number":  []byte(`{"server_keys":[7]}`),
+		"a document of null":      []byte(`{"server_keys":[null]}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t)
@@ -302,6 +307,8 @@ func TestMalformedNotaryAnswers(t *testing.T) {
 	for name, answer := range map[string][]byte{
 		"64 times the same": many(64),
 		"exactly 4 MiB":     filled(4 << 20),
+		"server_keys below": bytes.Replace(good, []byte("{"), []byte(`{"x":{"server_keys":[7]},"y":"server_keys","z":[[7]],`), 1),
+		"spaces":            bytes.Replace(good, []byte(`{"server_keys":[`), []byte("\n{ \"server_keys\" :\t[ "), 1),
 		"unknown members":   bytes.Replace(good, []byte("{"), []byte(`{"x":7,`), 1),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -427,25 +434,224 @@ func TestANotaryThatFailsIsLeftAlone(t *testing.T) {
 		}
 	}
 	ask(0, 1)
-	ask(1, 1)
-	s.pass(30 * time.Second)
-	ask(2, 2)
-	s.pass(30 * time.Second)
-	ask(3, 2)
-	s.pass(30 * time.Second)
-	ask(4, 3)
+	ask(1, 2)
+	ask(2, 3) // the third in a row
+	asked := 3
+	for _, pause := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 2 * time.Minute} {
+		ask(10*asked, asked)
+		s.pass(pause - 1)
+		ask(10*asked+1, asked)
+		s.pass(1)
+		asked++
+		ask(10*asked+2, asked)
+	}
 	s.mu.Lock()
 	s.reports = nil
 	s.mu.Unlock()
 	s.pass(2 * time.Minute)
 	o.tell(testNotary(t))
-	ask(5, 4)
-	ask(6, 5)
+	ask(3, 8)
+	ask(4, 9)
 	s.reported("", 0, nil)
 	o.returns = nil
-	ask(7, 6)
+	ask(5, 10)
+	ask(6, 11)
+	ask(7, 12)
 	s.pass(30 * time.Second)
-	ask(8, 7) // it starts from the shortest pause again
+	ask(8, 13) // it starts from the shortest pause again
+}
+
+// A stranger's servers that take their time make a notary slow for questions about them;
+// others need it.
+func TestSlowServersOfOneDomainDoNotTurnANotaryOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, n, o := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t), newOffice(t)
+		s := newScene(t, withNotaries(o, n))
+		answer := notarized(t, n, documentOf("a.ex", start.Add(7*day), a).signed(t, a))
+		o.answer = func(ctx context.Context, _ fedinvite.ServerName, q query) ([]byte, error) {
+			if _, ok := q["a.ex"]; ok {
+				return answer, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		for i := range 10 {
+			s.outage(fedinvite.ServerName(fmt.Sprintf("s%d.evil.ex", i)), "ed25519:1")
+		}
+		s.current(a)
+	})
+}
+
+// While a notary is down one question at a time tries it, not all that come.
+func TestOneQuestionTriesANotaryThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		s := newScene(t, withNotaries(o, testNotary(t)))
+		for i := range 3 {
+			s.outage(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
+		}
+		o.answer = func(ctx context.Context, _ fedinvite.ServerName, _ query) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		s.pass(30 * time.Second)
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() { s.outage(fedinvite.ServerName(fmt.Sprintf("t%d.ex", i)), "ed25519:1") })
+		}
+		all.Wait()
+		if q := o.queries("notary.ex"); len(q) != 4 {
+			t.Errorf("%d questions", len(q))
+		}
+	})
+}
+
+// What one server publishes must not spoil the documents of others, nor the notary.
+func TestABadDocumentSpoilsNoOther(t *testing.T) {
+	a, b, n := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex", "ed25519:1"), testNotary(t)
+	signed := func(a fedinvite.Signer) []byte {
+		d, err := fedinvite.SignJSON(t.Context(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	hostile := func(member string) []byte {
+		return []byte(`{"server_name":"evil.ex","verify_keys":{},"valid_until_ts":1,` + member + `}`)
+	}
+	for name, bad := range map[string][]byte{
+		"nested":           hostile(`"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200)),
+		"a lone surrogate": hostile(`"x":"\ud800"`),
+		"a key twice":      hostile(`"verify_keys":{}`),
+		"a large number":   hostile(`"x":1e400`),
+		"bad UTF-8":        hostile("\"x\":\"\xff\""),
+		"brackets":         hostile(`"x":"]}],[{\"\\"`),
+		"a number":         []byte("7"),
+		"nothing":          []byte(""),
+		"large":            hostile(`"x":"` + strings.Repeat("x", 256<<10) + `"`),
+		"many":             bytes.Join(slices.Repeat([][]byte{hostile(`"x":7`)}, 100), []byte(",")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t)
+			s := newScene(t, withNotaries(o, n), notariesFirst)
+			o.returns["notary.ex"] = answerOf(signed(a), bad, signed(b))
+			if errs := serverErrors(t, s.ring.Prefetch(t.Context(), []fedinvite.ServerName{"a.ex", "evil.ex", "b.ex"})); len(errs) != 1 || errs["evil.ex"] == nil {
+				t.Errorf("got %v", errs)
+			}
+			s.current(a)
+			s.current(b)
+			s.fetched("a.ex", 0)
+			if len(s.reports) != 1 {
+				t.Errorf("reported: %v", s.reports)
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatIsTooLargeIsAskedForInTwo(t *testing.T) {
+	for name, refuse := range map[string]bool{"by the ring": false, "by the NotaryFetcher": true} {
+		t.Run(name, func(t *testing.T) {
+			n, o := testNotary(t), newOffice(t)
+			s := newScene(t, withNotaries(o, n), notariesFirst)
+			documents := map[fedinvite.ServerName][]byte{}
+			signers := append(signersOf(t, "large", 20), signersOf(t, "s", 80)...)
+			for i, a := range signers {
+				d := documentOf(a.ServerName(), start.Add(day), a)
+				if i < 20 {
+					d.with("x", strings.Repeat("x", 255<<10))
+				}
+				documents[a.ServerName()] = d.signed(t, a)
+			}
+			o.answer = func(_ context.Context, _ fedinvite.ServerName, q query) ([]byte, error) {
+				var some [][]byte
+				for server := range q {
+					some = append(some, documents[server])
+				}
+				answer := notarized(t, n, some...)
+				if refuse && len(answer) > 4<<20 {
+					return nil, fmt.Errorf("no: %w", fedinvite.ErrTooLarge)
+				}
+				return answer, nil
+			}
+			if err := s.ring.Prefetch(t.Context(), namesOf(signers...)); err != nil {
+				t.Error(err)
+			}
+			for _, a := range signers {
+				s.fetched(a.ServerName(), 0)
+			}
+			s.reported("", 3, fedinvite.ErrTooLarge) // of the whole, a half and a quarter
+		})
+	}
+}
+
+// One server is too large for any answer; the other 99 are had in at most 16 questions.
+func TestAServerWhoseDocumentsFillAnAnswer(t *testing.T) {
+	n, o := testNotary(t), newOffice(t)
+	s := newScene(t, withNotaries(o, n), notariesFirst)
+	documents := map[fedinvite.ServerName][]byte{}
+	signers := signersOf(t, "s", 99)
+	for _, a := range signers {
+		documents[a.ServerName()] = documentOf(a.ServerName(), start.Add(day), a).signed(t, a)
+	}
+	o.answer = func(_ context.Context, _ fedinvite.ServerName, q query) ([]byte, error) {
+		var some [][]byte
+		for server := range q {
+			if documents[server] == nil {
+				return nil, fedinvite.ErrTooLarge
+			}
+			some = append(some, documents[server])
+		}
+		return notarized(t, n, some...), nil
+	}
+	names := slices.Insert(namesOf(signers...), 70, "evil.ex")
+	if errs := serverErrors(t, s.ring.Prefetch(t.Context(), names)); len(errs) != 1 || errs["evil.ex"] == nil {
+		t.Errorf("got %v", errs)
+	}
+	for _, a := range signers {
+		s.fetched(a.ServerName(), 0)
+	}
+	if q := o.queries("notary.ex"); len(q) > 16 {
+		t.Errorf("%d questions", len(q))
+	}
+	o.answer = func(context.Context, fedinvite.ServerName, query) ([]byte, error) { return nil, fedinvite.ErrTooLarge }
+	s.pass(2 * day)
+	o.asked = map[fedinvite.ServerName][]query{}
+	s.publishKeys(signers...)
+	_ = s.ring.Prefetch(t.Context(), names)
+	if q := o.queries("notary.ex"); len(q) != 16 {
+		t.Errorf("%d questions", len(q))
+	}
+}
+
+// Of a server with more the first 64 documents count.
+func TestTheDocumentsOfOneServerAreBounded(t *testing.T) {
+	a, n, o := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t), newOffice(t)
+	b := testkey.Signer(t, "a.ex", "ed25519:2")
+	s := newScene(t, withNotaries(o, n))
+	o.tell(n, append(slices.Repeat([][]byte{documentOf("a.ex", start.Add(day), a).signed(t, a)}, 64), documentOf("a.ex", start.Add(day), b).signed(t, b))...)
+	s.current(a)
+	s.reported("a.ex", 1, fedinvite.ErrTooLarge)
+	s.outage("a.ex", "ed25519:2")
+}
+
+func TestANotarysKeyThatIsRefused(t *testing.T) {
+	a, n, o := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t), newOffice(t)
+	s := newScene(t, withNotaries(o, n), func(c *keyring.Config) {
+		c.Refused = func(key ed25519.PublicKey) bool { return key.Equal(n.Public()) }
+	})
+	o.tell(n, documentOf("a.ex", start.Add(day), a).signed(t, a))
+	s.outage("a.ex", "ed25519:1")
+	s.reported("a.ex", 1, fedinvite.ErrSignature)
+}
+
+func TestALongNameInAnAnswerIsCut(t *testing.T) {
+	n, o := testNotary(t), newOffice(t)
+	s := newScene(t, withNotaries(o, n))
+	o.tell(n, []byte(`{"server_name":"`+strings.Repeat("x", 100<<10)+`"}`))
+	s.outage("a.ex", "ed25519:1")
+	if len(s.reports) != 1 || len(s.reports[0].err.Error()) > 500 {
+		t.Errorf("%d reports", len(s.reports))
+	}
 }
 
 func TestANotaryIsNotAskedForItself(t *testing.T) {
@@ -457,7 +663,7 @@ func TestANotaryIsNotAskedForItself(t *testing.T) {
 	}
 }
 
-func TestAQueryEndsAfterTheTimeout(t *testing.T) {
+func TestAQueryEndsAfterThreeTimesTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
 		o.answer = func(ctx context.Context, _ fedinvite.ServerName, _ query) ([]byte, error) {
@@ -467,7 +673,7 @@ func TestAQueryEndsAfterTheTimeout(t *testing.T) {
 		s := newScene(t, withNotaries(o, testNotary(t)))
 		began := time.Now()
 		s.outage("a.ex", "ed25519:1")
-		if d := time.Since(began); d != 10*time.Second {
+		if d := time.Since(began); d != 30*time.Second {
 			t.Errorf("after %v", d)
 		}
 		s.reported("a.ex", 1, context.DeadlineExceeded)
@@ -559,6 +765,8 @@ func FuzzNotaryAnswer(f *testing.F) {
 	f.Add(notarized(f, n, document))
 	f.Add(notarized(f, n, document, document))
 	f.Add(answerOf(document))
+	f.Add(answerOf([]byte(`{"server_name":"b.ex","x":"]}\ud800"}`), document))
+	f.Add([]byte(`{"x":[[]],"server_keys" : [ {} , 7,"]"],"y":{"server_keys":[]}}`))
 	f.Add([]byte(`{"server_keys":[{"server_name":"a.ex","verify_keys":{},"valid_until_ts":1,"signatures":{"notary.ex":{"ed25519:n":"AA"}}}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		o := newOffice(t)

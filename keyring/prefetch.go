@@ -16,11 +16,12 @@ const maxBatches = 4
 // Prefetch gets the keys of many servers at once, those of which no valid key is
 // known: from the Store in one look-up, then from the notaries, a hundred servers in a
 // request and four requests at a time, then from the servers themselves, half as many
-// at a time as there may be fetches. It returns when all that is done; the errors of
-// those servers whose keys could not be had are joined, each of type [*ServerError].
+// at a time as there may be fetches. It returns when all that is done. If the keys of some
+// servers could not be had, the error is a [PrefetchError], with an error for each of them.
 //
 // Servers that failed lately are not asked, only notaries for them. Our own need
-// nothing. No more servers stay in memory than Config.MaxServers; the others are in the
+// nothing. Many servers of one domain take longer, because of the limit that
+// Config.MaxFetches has for it. No more servers stay in memory than Config.MaxServers; the others are in the
 // Store, if there is one. The end of ctx ends the wait: servers that were not asked
 // until then have its cause as their error.
 func (r *Ring) Prefetch(ctx context.Context, servers []fedinvite.ServerName) error {
@@ -43,17 +44,29 @@ func (e *ServerError) Error() string { return "keys of " + string(e.Server) + ":
 // Unwrap returns Err.
 func (e *ServerError) Unwrap() error { return e.Err }
 
-// serverErrors are the errors of one Prefetch. There may be thousands; the text names one.
-type serverErrors []error
+// A PrefetchError has what went wrong in one [Ring.Prefetch], in the order in which the
+// servers were given. There may be thousands, of which the text names the first;
+// errors.Is and errors.As look at all.
+type PrefetchError []*ServerError
 
-func (e serverErrors) Error() string {
-	if len(e) == 1 {
+func (e PrefetchError) Error() string {
+	switch len(e) {
+	case 0:
+		return "no error"
+	case 1:
 		return e[0].Error()
 	}
 	return fmt.Sprintf("%v, and those of %d more servers", e[0], len(e)-1)
 }
 
-func (e serverErrors) Unwrap() []error { return e }
+// Unwrap returns the errors of the servers.
+func (e PrefetchError) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, of := range e {
+		errs[i] = of
+	}
+	return errs
+}
 
 // A prefetch is one call of Prefetch.
 type prefetch struct {
@@ -77,6 +90,7 @@ func (p *prefetch) choose(ctx context.Context, servers []fedinvite.ServerName) {
 			continue
 		}
 		seen[server] = true
+		server = question{server: server}.own().server
 		p.order = append(p.order, server)
 		if _, err := fedinvite.ParseServerName(string(server)); err != nil {
 			p.settle(server, err)
@@ -130,7 +144,7 @@ func (p *prefetch) load(ctx context.Context) {
 	for i, server := range servers {
 		questions[i] = p.question(server)
 	}
-	p.learn(p.Ring.load(ctx, "", questions))
+	p.learn(p.Ring.load(ctx, "", questions, p.config.Timeout))
 }
 
 func (p *prefetch) askNotaries(ctx context.Context) {
@@ -150,7 +164,7 @@ func (p *prefetch) askNotaries(ctx context.Context) {
 }
 
 func (p *prefetch) askNotary(ctx context.Context, n *notary, servers []fedinvite.ServerName) {
-	leave, err := p.turns.enter(ctx, true, p.config.Timeout)
+	leave, err := p.turns.enter(ctx, "", true, p.config.Timeout)
 	if err != nil {
 		return // the servers themselves are next
 	}
@@ -197,7 +211,7 @@ func (p *prefetch) askServers(ctx context.Context) {
 
 // result joins the errors, in the order in which the servers were given.
 func (p *prefetch) result() error {
-	var errs serverErrors
+	var errs PrefetchError
 	for _, server := range p.order {
 		if err := p.results[server]; err != nil {
 			errs = append(errs, &ServerError{server, err})

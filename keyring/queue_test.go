@@ -95,7 +95,7 @@ func TestAQuarterOfTheTurnsIsKeptForKnownServers(t *testing.T) {
 		for _, a := range known {
 			s.current(a)
 		}
-		s.pass(2 * day)
+		s.pass(day/2 + time.Hour)
 		s.publishKeys(known...)
 
 		tarpit := make(chan struct{})
@@ -106,8 +106,7 @@ func TestAQuarterOfTheTurnsIsKeptForKnownServers(t *testing.T) {
 		synctest.Wait()
 		s.net.setWait(nil)
 		for _, a := range known {
-			s.current(a)
-			s.fetched(a.ServerName(), 2)
+			s.looked(a, 2)
 		}
 		close(tarpit)
 	})
@@ -203,11 +202,11 @@ func TestWaitingInVainCostsNoTurn(t *testing.T) {
 		for _, a := range known {
 			s.current(a)
 		}
-		s.pass(2 * day)
+		s.pass(day/2 + time.Hour)
 		held := make(chan struct{})
 		s.net.setWait(func(context.Context) { <-held })
 		for _, a := range known {
-			go func() { _, _ = s.key(a.ServerName(), a.KeyID()) }()
+			s.current(a) // renews it
 		}
 		synctest.Wait()
 		for i := range 10 {
@@ -217,5 +216,128 @@ func TestWaitingInVainCostsNoTurn(t *testing.T) {
 		a := testkey.Signer(t, "a.ex", "ed25519:1")
 		s.publishKeys(a)
 		s.current(a)
+	})
+}
+
+// tarpits holds all fetches, of so many servers each of which has a name that format makes.
+func (s *scene) tarpits(format string, n int) (release func()) {
+	held := make(chan struct{})
+	s.net.setWait(func(context.Context) { <-held })
+	for i := range n {
+		go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf(format, i)), "ed25519:1") }()
+	}
+	synctest.Wait()
+	s.net.setWait(nil)
+	return func() {
+		close(held)
+		synctest.Wait()
+	}
+}
+
+// Whoever has one domain, or one network, has any number of servers.
+func TestTheServersOfOneDomainGetAnEighthOfTheTurns(t *testing.T) {
+	for name, formats := range map[string][]string{
+		"subdomains": {"s%d.evil.ex", "t%d.a.b.evil.ex:8448", "u%d.EVIL.ex", "v%d.evil.ex.", "evil.ex:%d"},
+		"IPv4":       {"192.0.2.1:%d", "[::ffff:192.0.2.1]:%d"},
+		"IPv6":       {"[2001:db8::%x]", "[2001:db8:0:0:1::1]:%d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene(t)
+				fetches := 0
+				for _, format := range formats {
+					release := s.tarpits(format, 50)
+					defer release()
+					for i := range 50 {
+						fetches += s.net.fetches(fedinvite.ServerName(fmt.Sprintf(format, i)))
+					}
+				}
+				if fetches != 8 {
+					t.Errorf("%d fetches at a time", fetches)
+				}
+				a := testkey.Signer(t, "a.ex", "ed25519:1")
+				s.publishKeys(a)
+				s.current(a)
+			})
+		})
+	}
+	for name, format := range map[string]string{"domains": "evil%d.ex", "IPv4 addresses": "192.0.2.%d", "IPv6 networks": "[2001:db8:0:%x::1]"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene(t)
+				release := s.tarpits(format, 48)
+				for i := range 48 {
+					s.fetched(fedinvite.ServerName(fmt.Sprintf(format, i)), 1)
+				}
+				release()
+			})
+		})
+	}
+}
+
+// Servers whose keys are known, but have run out, are no better than made-up ones; and those
+// of one domain leave room for other servers that are new.
+func TestServersWhoseKeysRunOutAtOnceDoNotFillTheQueues(t *testing.T) {
+	for format, room := range map[string]bool{"s%d.evil.ex": true, "evil%d.ex": false} {
+		t.Run(format, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const evil = 1500
+				s := newScene(t)
+				honest, stranger := signersOf(t, "honest", 40), testkey.Signer(t, "new.ex", "ed25519:1")
+				s.publishKeys(honest...)
+				for _, a := range honest {
+					s.current(a)
+				}
+				for i := range evil {
+					a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf(format, i)), "ed25519:1")
+					s.net.publish(a.ServerName(), documentOf(a.ServerName(), start, a).signed(t, a))
+					s.current(a)
+				}
+				s.pass(day/2 + time.Hour)
+				s.publishKeys(append(honest, stranger)...)
+				release := s.tarpits(format, evil)
+				for _, a := range honest {
+					s.looked(a, 2)
+				}
+				if room {
+					s.current(stranger)
+				} else {
+					s.outage("new.ex", "ed25519:1")
+				}
+				release()
+				s.current(stranger) // nothing is left behind
+				s.outage("another.evil.ex", "ed25519:1")
+				s.fetched("another.evil.ex", 1)
+			})
+		})
+	}
+}
+
+// A key that has run out and cannot be asked for, because of our own load, must not look as
+// if its server had signed with an old one.
+func TestAnOverloadIsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 1 })
+		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		s.publishKeys(a)
+		s.current(a)
+		s.pass(2 * day)
+		release := s.tarpits("made-up%d.ex", 20)
+		s.outage("a.ex", "ed25519:1")
+		if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", start); err != nil {
+			t.Errorf("it serves events of its time: %v", err)
+		}
+		release()
+		s.publishKeys(a)
+		s.current(a)
+
+		s.pass(2 * day)
+		s.net.setWait(func(ctx context.Context) { <-ctx.Done() })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if key, err := s.ring.VerifyKey(ctx, "a.ex", "ed25519:1", s.clock()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %+v, %v", key, err)
+		}
+		time.Sleep(time.Minute)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -53,13 +54,17 @@ type Config struct {
 	NotariesFirst bool
 
 	// Refused reports keys that are not to be used whoever publishes them, because
-	// they leaked; nil: none. They count as unknown. Our own are not asked about. It
-	// is called for every look-up.
+	// they leaked; nil: none. They count as unknown, and no notary's signature by one of
+	// them counts. Our own are not asked about. It is called for every look-up.
 	Refused func(key ed25519.PublicKey) bool
 	// KeepFirst keeps the bytes of a key that were seen first, if later the same key ID
-	// comes with others (MSC4499). The specification is silent; without KeepFirst the
-	// server itself is right about its keys, the later time more than the earlier.
-	// Processes that share a Store should have the same KeepFirst.
+	// comes with others from the same source, the server itself or a notary (MSC4499).
+	// The server outweighs a notary all the same. The specification is silent; without
+	// KeepFirst the server itself is right about its keys, the later time more than the
+	// earlier. Processes that share a Store should have the same KeepFirst. What the Store
+	// has counts as first; before saving, it is loaded from again, and nothing is saved if
+	// that fails. Processes that save other bytes at the same moment end with those of
+	// [Merge].
 	KeepFirst bool
 	// Report is told of what failed without failing a look-up: the Store, a notary, a
 	// key ID that came with other bytes (the error wraps [fedinvite.ErrMismatch]).
@@ -72,10 +77,13 @@ type Config struct {
 	MaxServers int
 	// MaxFetches is the number of fetches at a time; 0: 64. Others wait, 16 times
 	// as many at most; more are refused at once. A quarter is kept for servers of
-	// which keys are known.
+	// which a key is valid. The servers of one domain, by the last two labels of their
+	// names, get an eighth of the fetches and of the places to wait, and two at least; so
+	// does an IPv4 address, and an IPv6 network of 64 bits.
 	MaxFetches int
-	// Timeout bounds one request to a server or notary, one call of the Store, and the
-	// wait for a turn; 0: 10 s.
+	// Timeout bounds one request to a server, and the wait for a turn; 0: 10 s. A request
+	// to a notary, which may have to ask others, takes three times as long at most, a call
+	// of the Store a quarter of it, and the one look-up of Prefetch all of it.
 	Timeout time.Duration
 }
 
@@ -109,7 +117,7 @@ func (c Config) withDefaults() (Config, error) {
 // A Ring is a [fedinvite.KeySource] that asks servers for their keys and remembers
 // them. It is safe for concurrent use. It needs no closing: what it does in the
 // background ends by itself, when the requests and calls of the Store do, each of
-// which is bounded by Config.Timeout.
+// which is bounded as Config.Timeout says.
 type Ring struct {
 	config   Config
 	memory   *memory
@@ -117,6 +125,7 @@ type Ring struct {
 	turns    *turns
 	notaries []*notary
 	batches  chan struct{} // requests of Prefetch to notaries
+	hung     atomic.Int64  // when the Store last took all of its time, in ms; 0: never
 }
 
 // New returns a Ring that knows nothing yet. The error names the field that is
@@ -141,14 +150,16 @@ func New(c Config) (*Ring, error) {
 
 // VerifyKey implements [fedinvite.KeySource]. It asks for the server's keys, in the
 // order that Config says, if the key is not known, or known to be valid only until
-// before at, but no more often than the package comment says. If asking fails, or is
-// not yet due, it returns the key as it is remembered, whose validity the caller must
-// judge. It returns a key at once that is past half of its time, and renews it in the
+// before at, but no more often than the package comment says. If the server could not be
+// asked, or is not yet to be asked, it returns the key as it is remembered, whose validity
+// the caller must judge; if it was not asked because there are too many fetches, or
+// because ctx ended, the error says so. It returns a key at once that is past half of its time, and renews it in the
 // background. The key's bytes are shared and must not be changed.
 //
 // An error that wraps [fedinvite.ErrUnknownKey] means that the server has no such
 // key or no good key document; any other that it could not be asked, or that ctx
-// ended. ctx ends the wait of this caller, not the fetch, for which others may wait.
+// ended. Who waited for a fetch that failed gets an error that wraps the Fetcher's; who
+// asks during the pause after it gets a short copy of its text. ctx ends the wait of this caller, not the fetch, for which others may wait.
 func (r *Ring) VerifyKey(ctx context.Context, server fedinvite.ServerName, id fedinvite.KeyID, at time.Time) (fedinvite.VerifyKey, error) {
 	// No document can list an ID that is not UTF-8.
 	if _, err := fedinvite.ParseServerName(string(server)); err != nil || !usableID(id) || !utf8.ValidString(string(id)) {
@@ -192,11 +203,16 @@ func (r *Ring) remote(ctx context.Context, q question) (*Record, error) {
 	key, next, err := r.memory.recall(q, r.config.Now())
 	switch next {
 	case renew:
+		q = q.own()
 		q.beyond = key.ValidUntil
 		r.start(ctx, q)
 	case look, ask:
+		q = q.own()
 		var landed landing
 		landed, err = r.await(ctx, q)
+		if err != nil && (errors.Is(err, errBusy) || ctx.Err() != nil) {
+			return nil, err // our own doing: that the key has run out is not to be blamed on the server
+		}
 		if found := find(landed.keys, q.id); found != nil {
 			key = found
 		}

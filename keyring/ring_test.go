@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
@@ -319,6 +320,35 @@ func TestPlumbing46FailuresAreRemembered(t *testing.T) {
 	s.pass(30 * time.Second)
 	_, _ = s.key("a.ex", "ed25519:1")
 	s.fetched("a.ex", fetches+1)
+}
+
+// The first caller gets what the Fetcher said, others a short copy of its text, which may
+// have been sent by a stranger.
+func TestOfAFailureAShortTextIsRemembered(t *testing.T) {
+	said := strings.Repeat("é", 30<<10)
+	for name, cause := range map[string]error{
+		"an outage":        fmt.Errorf("%w: %s", errDown, said),
+		"an unknown key":   fmt.Errorf("%w: %s", fedinvite.ErrUnknownKey, said),
+		"one of few bytes": errDown,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, func(c *keyring.Config) {
+				c.Fetcher = keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, cause })
+			})
+			if _, err := s.key("a.ex", "ed25519:1"); !errors.Is(err, cause) {
+				t.Errorf("first: %v", err)
+			}
+			s.pass(time.Second)
+			_, err := s.key("a.ex", "ed25519:1")
+			text := fmt.Sprint(err)
+			if errors.Is(err, cause) || errors.Is(err, errDown) || errors.Is(err, fedinvite.ErrUnknownKey) != errors.Is(cause, fedinvite.ErrUnknownKey) {
+				t.Errorf("second: %.300v", err)
+			}
+			if len(text) > 400 || !utf8.ValidString(text) || !strings.Contains(text, "since 2026-03-01T12:00:00Z") || !strings.Contains(text, "until 2026-03-01T12:00:30Z") {
+				t.Errorf("second: %d bytes: %.400s", len(text), text)
+			}
+		})
+	}
 }
 
 func TestABadDocumentIsNoOutageAndRemembered(t *testing.T) {
