@@ -20,7 +20,11 @@ import (
 type Backoff interface {
 	// Paused reports whether server is to be left alone now, and until when.
 	Paused(ctx context.Context, server fedinvite.ServerName) (until time.Time, paused bool)
-	// Report says what is newly known of server. ctx may have no end.
+	// Report says what is newly known of server: once for a request, after all its
+	// attempts, and once for a call of Heard. Requests that ignore the pause, such as
+	// invites and those for keys, are reported too; those to notaries only if they
+	// are answered, because it may be another server that a notary waits for. ctx may have
+	// no end.
 	Report(ctx context.Context, server fedinvite.ServerName, o Outcome)
 }
 
@@ -47,6 +51,21 @@ const (
 	OutcomeHeard
 )
 
+// String returns "answered", "limited", "failed" or "heard".
+func (k OutcomeKind) String() string {
+	switch k {
+	case OutcomeAnswered:
+		return "answered"
+	case OutcomeLimited:
+		return "limited"
+	case OutcomeFailed:
+		return "failed"
+	case OutcomeHeard:
+		return "heard"
+	}
+	return fmt.Sprintf("OutcomeKind(%d)", uint8(k))
+}
+
 // NoBackoff is a [Backoff] that leaves no server alone.
 type NoBackoff struct{}
 
@@ -58,8 +77,8 @@ func (NoBackoff) Paused(context.Context, fedinvite.ServerName) (time.Time, bool)
 // Report implements [Backoff].
 func (NoBackoff) Report(context.Context, fedinvite.ServerName, Outcome) {}
 
-// A BackoffError is a request that was not made, because its server did not answer or
-// asked to be left alone before. It wraps [ErrUnreachable], and may be made later: see
+// A BackoffError is a request that was not made, because its server did not answer, could
+// not be connected to, or asked to be left alone before; the error then said which. It wraps [ErrUnreachable], and may be made later: see
 // [Retryable].
 type BackoffError struct {
 	Server fedinvite.ServerName

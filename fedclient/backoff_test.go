@@ -37,7 +37,7 @@ func (b *board) Report(ctx context.Context, server fedinvite.ServerName, o fedcl
 	if ctx.Err() != nil {
 		b.reported = append(b.reported, "too late")
 	}
-	kind := [...]string{"answered", "limited", "failed", "heard"}[o.Kind]
+	kind := o.Kind.String()
 	b.reported = append(b.reported, strings.TrimSuffix(fmt.Sprintf("%s %s %v", server, kind, o.RetryAfter), " 0s"))
 }
 

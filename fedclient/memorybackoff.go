@@ -34,7 +34,8 @@ const (
 	shortened         = 0.2 // the part of a pause that is left to chance
 )
 
-// A MemoryBackoff is a [Backoff] in memory. It is safe for concurrent use.
+// A MemoryBackoff is a [Backoff] in memory, which begins anew with the process and is its
+// own. It is safe for concurrent use.
 //
 // After a failure a server is left alone for ten seconds; if it then fails again, for
 // twenty, and so on up to an hour, each up to a fifth less at random. Failures while it is
