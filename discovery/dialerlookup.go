@@ -21,10 +21,10 @@ const (
 	lookupTimeout = 10 * time.Second
 )
 
-// Lookup returns the addresses of host, a name or an IP address without brackets, in
-// the order in which they are to be tried: those of IPv6 and IPv4 in turns, beginning
-// with the kind that the DNS has first; 16 at most, of the first 256 that the DNS has. If
-// one of them must not be connected to, the rest is still returned; if none may, the error is an
+// Lookup returns the addresses of host, a name or an IP address without brackets, in the
+// order in which they are to be tried: those of IPv6 and IPv4 in turns, beginning with the
+// kind that the DNS has first; 16 at most, of the first 256 that the DNS has. If one of
+// them must not be connected to, the rest is still returned; if none may, the error is an
 // [*AddressError]. So it is for a host that is neither a name nor an address, and for what
 // other programs might take for an address, such as "127.1" and "0x7f000001". Other errors
 // are those of the DNS, a [*net.DNSError] if there is no address.

@@ -78,8 +78,8 @@ func (NoBackoff) Paused(context.Context, fedinvite.ServerName) (time.Time, bool)
 func (NoBackoff) Report(context.Context, fedinvite.ServerName, Outcome) {}
 
 // A BackoffError is a request that was not made, because its server did not answer, could
-// not be connected to, or asked to be left alone before; the error then said which. It wraps [ErrUnreachable], and may be made later: see
-// [Retryable].
+// not be connected to, or asked to be left alone before; the error then said which. It
+// wraps [ErrUnreachable], and may be made later: see [Retryable].
 type BackoffError struct {
 	Server fedinvite.ServerName
 	Until  time.Time // not before

@@ -57,13 +57,14 @@
 //
 // # Repeated requests
 //
-// A request is made again, three times at most, if it was not answered, or with 429 or
-// 5xx. The pauses are 0.5, 1 and 2 seconds, each times 0.8 to 1.4 at random, or as long as
-// the server asks for, if that is longer. What is left of the time, by the context and
+// A request is made again, three times at most, if it was not answered, or with 429 or 5xx.
+// The pauses are 0.5, 1 and 2 seconds, each times 0.8 to 1.4 at random, or as long as the
+// server asks for, if that is longer. What is left of the time, by the context and
 // [Config.Timeout], decides too: a pause that would outlast it is not begun, and the error
 // is returned at once. So is what cannot have changed in a few seconds, wherever the server
 // may be: a certificate that is not valid, no server of that name, an address that must not
-// be connected to. Nothing is repeated once there is an answer other than these, even if it is then cut off.
+// be connected to. Nothing is repeated once there is an answer other than these, even if it
+// is then cut off.
 //
 // GET, HEAD and PUT are repeated: in this API they name what they get or put, so that twice
 // is as good as once. Other methods are only if the server has not seen the request or

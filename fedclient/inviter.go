@@ -140,13 +140,13 @@ func (e *InviteError) Unwrap() error { return e.Err }
 //
 // Each request is bounded by [Config.Timeout], all of it by ctx; once ctx ends, nothing
 // more is done, and that is an [ErrUnreachable] also between two requests. The error is an
-// [*InviteError], which says whether the invited server may have seen the invite. In it are a [*eventauth.RuleError] or another error that wraps
-// [fedinvite.ErrForbidden], if the room does not allow it; [ErrSnapshot]; a [*PolicyError];
-// those of [Client.SendInvite]; those of the hooks, as they are; and, for an invitation
-// that cannot be or whose content does not fit into an event, one that wraps
-// [fedinvite.ErrIdentifier], [fedinvite.ErrBadJSON] or [fedinvite.ErrNotJSON], or
-// [fedinvite.ErrNotLocal] if no server of ours can sign it.
-// [ClientError] turns it into what the user's client is told.
+// [*InviteError], which says whether the invited server may have seen the invite. In it are
+// a [*eventauth.RuleError] or another error that wraps [fedinvite.ErrForbidden], if the
+// room does not allow it; [ErrSnapshot]; a [*PolicyError]; those of [Client.SendInvite];
+// those of the hooks, as they are; and, for an invitation that cannot be or whose content
+// does not fit into an event, one that wraps [fedinvite.ErrIdentifier],
+// [fedinvite.ErrBadJSON] or [fedinvite.ErrNotJSON], or [fedinvite.ErrNotLocal] if no server
+// of ours can sign it. [ClientError] turns it into what the user's client is told.
 func (v *Inviter) Invite(ctx context.Context, i Invitation) (*Invited, error) {
 	c := &composition{config: &v.config, Invitation: i, membership: "invite"}
 	if err := c.run(ctx, compose[:]); err != nil {

@@ -38,9 +38,10 @@ type Transaction struct {
 //
 // One with an error may be sent again, as it is, with the same ID, and should be, if
 // [Retryable] says so, before any other to this server. A server that is left alone gets
-// none: see [BackoffError]. Errors are those of [Client.Do]; [ErrReply] also for an answer that is not as the specification wants it.
-// What cannot be sent wraps [fedinvite.ErrBadJSON], as [fedinvite.ErrTooDeep] for an event
-// that is nested more than 126 deep, or [fedinvite.ErrTooLarge].
+// none: see [BackoffError]. Errors are those of [Client.Do]; [ErrReply] also for an answer
+// that is not as the specification wants it. What cannot be sent wraps
+// [fedinvite.ErrBadJSON], as [fedinvite.ErrTooDeep] for an event that is nested more than
+// 126 deep, or [fedinvite.ErrTooLarge].
 func (c *Client) SendTransaction(ctx context.Context, t Transaction) (failed map[string]string, err error) {
 	if err := t.check(); err != nil {
 		return nil, fmt.Errorf("fedclient: transaction not sent: %w", err)

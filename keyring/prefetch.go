@@ -19,11 +19,11 @@ const maxBatches = 4
 // at a time as there may be fetches. It returns when all that is done. If the keys of some
 // servers could not be had, the error is a [PrefetchError], with an error for each of them.
 //
-// Servers that failed lately are not asked, only notaries for them. Our own need
-// nothing. Many servers of one domain take longer, because of the limit that
-// Config.MaxFetches has for it. No more servers stay in memory than Config.MaxServers; the others are in the
-// Store, if there is one. The end of ctx ends the wait: servers that were not asked
-// until then have its cause as their error.
+// Servers that failed lately are not asked, only notaries for them. Our own need nothing.
+// Many servers of one domain take longer, because of the limit that Config.MaxFetches has
+// for it. No more servers stay in memory than Config.MaxServers; the others are in the
+// Store, if there is one. The end of ctx ends the wait: servers that were not asked until
+// then have its cause as their error.
 func (r *Ring) Prefetch(ctx context.Context, servers []fedinvite.ServerName) error {
 	p := &prefetch{Ring: r, results: make(map[fedinvite.ServerName]error, len(servers))}
 	p.choose(ctx, servers)

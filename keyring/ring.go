@@ -148,18 +148,19 @@ func New(c Config) (*Ring, error) {
 	}, nil
 }
 
-// VerifyKey implements [fedinvite.KeySource]. It asks for the server's keys, in the
-// order that Config says, if the key is not known, or known to be valid only until
-// before at, but no more often than the package comment says. If the server could not be
-// asked, or is not yet to be asked, it returns the key as it is remembered, whose validity
-// the caller must judge; if it was not asked because there are too many fetches, or
-// because ctx ended, the error says so. It returns a key at once that is past half of its time, and renews it in the
-// background. The key's bytes are shared and must not be changed.
+// VerifyKey implements [fedinvite.KeySource]. It asks for the server's keys, in the order
+// that Config says, if the key is not known, or known to be valid only until before at, but
+// no more often than the package comment says. If the server could not be asked, or is not
+// yet to be asked, it returns the key as it is remembered, whose validity the caller must
+// judge; if it was not asked because there are too many fetches, or because ctx ended, the
+// error says so. It returns a key at once that is past half of its time, and renews it in
+// the background. The key's bytes are shared and must not be changed.
 //
-// An error that wraps [fedinvite.ErrUnknownKey] means that the server has no such
-// key or no good key document; any other that it could not be asked, or that ctx
-// ended. Who waited for a fetch that failed gets an error that wraps the Fetcher's; who
-// asks during the pause after it gets a short copy of its text. ctx ends the wait of this caller, not the fetch, for which others may wait.
+// An error that wraps [fedinvite.ErrUnknownKey] means that the server has no such key or no
+// good key document; any other that it could not be asked, or that ctx ended. Who waited
+// for a fetch that failed gets an error that wraps the Fetcher's; who asks during the pause
+// after it gets a short copy of its text. ctx ends the wait of this caller, not the fetch,
+// for which others may wait.
 func (r *Ring) VerifyKey(ctx context.Context, server fedinvite.ServerName, id fedinvite.KeyID, at time.Time) (fedinvite.VerifyKey, error) {
 	// No document can list an ID that is not UTF-8.
 	if _, err := fedinvite.ParseServerName(string(server)); err != nil || !usableID(id) || !utf8.ValidString(string(id)) {

@@ -36,8 +36,8 @@ const (
 // It is for debugging: whoever has a key can cause a search by a wrong signature. So there
 // is one search a second at most in all Verifiers that share the Hints, whether it finds
 // something or not, of at most 40 further signature checks, which take a few milliseconds,
-// and some ten more if the body is large. Failures in between get the plain error. Leave Hints out when
-// everything works.
+// and some ten more if the body is large. Failures in between get the plain error. Leave
+// Hints out when everything works.
 //
 // Make it with [NewHints]; the zero Hints does nothing. It is safe for concurrent use.
 type Hints struct {
