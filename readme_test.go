@@ -98,7 +98,7 @@ func invite(ctx context.Context, inviter *fedclient.Inviter, roomID, sender, inv
 func reach(local keyring.Local, store keyring.Store, notaries ...keyring.Notary) (*fedclient.Client, *keyring.Ring, error) {
 	transport, err := discovery.New(discovery.Config{
 		UserAgent: "example/1.0",
-		Deny:      []netip.Prefix{netip.MustParsePrefix("203.0.114.0/24")}, // public, but our own network
+		Deny:      []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, // your own network's public addresses
 	})
 	if err != nil {
 		return nil, nil, err
