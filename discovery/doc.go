@@ -13,8 +13,8 @@
 // # Three parts
 //
 // A [Resolver] answers what a server name means: a [Resolution]. A [Dialer] connects
-// to addresses, public ones only unless it is told otherwise. A Transport puts them
-// together. Each can be used without the others.
+// to addresses, public ones only unless it is told otherwise. Both can be used alone; a
+// Transport makes one of each and puts them together.
 //
 // # Where requests may go
 //
