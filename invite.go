@@ -143,6 +143,7 @@ type Invite struct {
 // of the same user may have to be linked by hand (server-server API, "Inviting to
 // a room").
 type Handler interface {
+	// HandleInvite stores an invite and returns nil, or says why our server refuses it.
 	HandleInvite(ctx context.Context, inv *Invite) error
 }
 
@@ -210,6 +211,12 @@ type Config struct {
 	// invite by a user of d.Origin, which by ServeHTTP has then proved who it is; of
 	// invites that are refused later it is there.
 	Done func(ctx context.Context, d *Delivery, inv *Invite, err error)
+	// Trace is told of each step of the pipeline when it has been taken, in order, by
+	// Check, Receive and ServeHTTP; the last one failed, or is the last of [Steps]. It must
+	// be quick, for the delivery waits for it; it must not change what it gets; and it must
+	// not keep Delivery and Invite, which later steps write to: an Event may be kept. Peers
+	// choose almost all of what it gets to see. nil costs nothing.
+	Trace func(ctx context.Context, s Step)
 }
 
 const (

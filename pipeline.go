@@ -111,7 +111,11 @@ func (r *receipt) run(ctx context.Context, wanted func(phase) bool) error {
 		if i == len(steps)-1 {
 			stepCtx = ctx
 		}
-		if err := s.run(stepCtx, r); err != nil {
+		err := s.run(stepCtx, r)
+		if r.config.Trace != nil {
+			r.trace(ctx, s, err)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
