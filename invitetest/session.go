@@ -1,0 +1,82 @@
+package invitetest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
+)
+
+// A session is a run of checks on one target, and what they found out that others need too.
+type session struct {
+	target       Target
+	roundTripper http.RoundTripper
+	close        func()
+	rooms        int // how many were made
+	invited      int // how often somebody was
+	known        fedinvite.KeySource
+	sendings     map[fedinvite.RoomVersion]*sending
+}
+
+// newSession prepares a target, unless that is wrong.
+func newSession(t Target) (*session, error) {
+	if err := t.Check(); err != nil {
+		return nil, err
+	}
+	if t.Handler != nil {
+		t.Peer.Introduce(t.Name, t.Handler)
+	}
+	s := &session{target: t, known: t.Keys, sendings: map[fedinvite.RoomVersion]*sending{}}
+	s.roundTripper, s.close = t.transport()
+	return s, nil
+}
+
+// try runs a check.
+func (s *session) try(ctx context.Context, c Check) Result {
+	result := Result{Check: c}
+	p := &probe{session: s, ctx: ctx, result: &result}
+	if ctx.Err() == nil {
+		c.run(p)
+	}
+	if err := context.Cause(ctx); err != nil && result.Outcome != Departed {
+		result.Outcome, result.Detail = Unknown, err.Error()
+	}
+	if result.Outcome == 0 {
+		result.Outcome = Passed
+	}
+	return result
+}
+
+// keys returns the keys of the target. They are fetched once. An error wraps
+// [fedinvite.ErrKeysUnavailable].
+func (p *probe) keys() (fedinvite.KeySource, error) {
+	if p.known != nil {
+		return p.known, nil
+	}
+	a := p.get(keysPath)
+	if a.err != nil || a.status != http.StatusOK {
+		return nil, fmt.Errorf("%w: it %s", fedinvite.ErrKeysUnavailable, a)
+	}
+	d, err := keyring.ReadDocument(a.body, p.target.Name, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", fedinvite.ErrKeysUnavailable, err)
+	}
+	keys := map[fedinvite.KeyID]fedinvite.VerifyKey{}
+	for _, r := range d.Records {
+		keys[r.KeyID] = fedinvite.VerifyKey{Public: r.Public, ValidUntil: r.ValidUntil, ExpiredAt: r.ExpiredAt}
+	}
+	p.known = fedinvite.KeyMap{p.target.Name: keys}
+	return p.known, nil
+}
+
+// get makes a request without authentication.
+func (p *probe) get(path string) answer {
+	req, err := http.NewRequestWithContext(p.ctx, http.MethodGet, p.target.base()+path, nil)
+	if err != nil {
+		return answer{err: err}
+	}
+	return p.do(req)
+}
