@@ -94,6 +94,7 @@ type JSONError struct {
 	Err     error  // ErrNotJSON, ErrDuplicateKey, ErrBadText, ErrBadNumber or ErrTooDeep
 }
 
+// Error returns the text of Err, and where it is in the input.
 func (e *JSONError) Error() string { return e.Err.Error() + " " + e.where() }
 
 func (e *JSONError) where() string {
@@ -103,6 +104,7 @@ func (e *JSONError) where() string {
 	return fmt.Sprintf("at byte %d, in %+q", e.Offset, e.Pointer)
 }
 
+// Unwrap returns Err.
 func (e *JSONError) Unwrap() error { return e.Err }
 
 // numberRules says which numbers pass, and how they are written.

@@ -35,7 +35,9 @@ var (
 	// ErrRoomVersion: a room version that is not known here, or the zero [Rules].
 	ErrRoomVersion = errors.New("unknown room version")
 	// ErrIdentifier: a server name, user ID, room ID or key ID that its grammar does not allow.
-	ErrIdentifier = fmt.Errorf("%w: malformed identifier", ErrBadJSON)
+	// It wraps [ErrBadJSON], for identifiers in events and requests, and its text says nothing
+	// of JSON, for all others.
+	ErrIdentifier = fmt.Errorf("malformed identifier%.0w", ErrBadJSON)
 )
 
 // Why an invite, or whoever sent it, is refused.
@@ -96,8 +98,10 @@ type SignatureError struct {
 	Err    error
 }
 
+// Error returns the names and the text of Err.
 func (e *SignatureError) Error() string { return e.where() + ": " + e.Err.Error() }
 
+// Unwrap returns Err.
 func (e *SignatureError) Unwrap() error { return e.Err }
 
 // where holds nothing but names, so that it may be told to peers.
@@ -150,6 +154,7 @@ func Refuse(code Code, message string) *Error {
 	return &Error{Code: code, Message: message}
 }
 
+// Error returns what is for the peer, and what is for our own logs.
 func (e *Error) Error() string {
 	if e == nil {
 		return "nil *Error" // in an error that is not nil, a hook's mistake
@@ -164,6 +169,7 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Unwrap returns Err.
 func (e *Error) Unwrap() error {
 	if e == nil {
 		return nil
@@ -283,7 +289,7 @@ func WireError(err error) *Error {
 	fromHook := errors.As(err, &hook)
 	for _, row := range wireTable {
 		if !fromHook && errors.Is(err, row.err) {
-			e := &Error{Code: row.code, Status: row.status, Message: row.err.Error() + wireDetail(err), Err: err}
+			e := &Error{Code: row.code, Status: row.status, Message: wireMessage(row.err, err), Err: err}
 			var unknown *versionError
 			if errors.As(err, &unknown) {
 				e.RoomVersion = unknown.version
@@ -294,22 +300,27 @@ func WireError(err error) *Error {
 	return &Error{Code: CodeUnknown, Status: http.StatusInternalServerError, Message: "internal error", Err: err}
 }
 
-// wireDetail tells where the fault is, from the types whose text holds places and
+// wireMessage tells what is wrong and where, from the types whose text holds places and
 // names only. The rest of err's text may hold what a hook wrote.
-func wireDetail(err error) string {
+func wireMessage(sentinel, err error) string {
 	var js *JSONError
 	if errors.As(err, &js) {
-		return ": " + js.where()
+		for _, fault := range []error{ErrDuplicateKey, ErrBadText, ErrBadNumber, ErrTooDeep} {
+			if js.Err == fault && errors.Is(fault, sentinel) {
+				sentinel = fault
+			}
+		}
+		return sentinel.Error() + ": " + js.where()
 	}
 	var sig *SignatureError
 	if errors.As(err, &sig) {
-		return ": " + sig.where()
+		return sentinel.Error() + ": " + sig.where()
 	}
 	var detailed *detail.Error
 	if errors.As(err, &detailed) {
-		return ": " + detailed.Detail
+		return sentinel.Error() + ": " + detailed.Detail
 	}
-	return ""
+	return sentinel.Error()
 }
 
 // clip bounds what is quoted of foreign input.

@@ -215,7 +215,7 @@ func TestWireErrorSaysWhere(t *testing.T) {
 	}{
 		{&fedinvite.SignatureError{Server: "a.example", KeyID: "ed25519:1", Err: fedinvite.ErrSignature}, `signature check failed: signature of "a.example" with key "ed25519:1"`},
 		{fmt.Errorf("x: %w", &fedinvite.SignatureError{Server: "a.example", Err: fedinvite.ErrSignature}), `signature check failed: signature of "a.example"`},
-		{&fedinvite.JSONError{Offset: 7, Pointer: "/a", Err: fedinvite.ErrDuplicateKey}, `bad JSON: at byte 7, in "/a"`},
+		{&fedinvite.JSONError{Offset: 7, Pointer: "/a", Err: fedinvite.ErrDuplicateKey}, `bad JSON: duplicate key: at byte 7, in "/a"`},
 		{&fedinvite.JSONError{Offset: 7, Err: fedinvite.ErrNotJSON}, `not JSON: at byte 7`},
 		{fedinvite.ErrServerDenied, `denied by the room's server ACL`},
 		{errOutage, `internal error`},
@@ -364,5 +364,19 @@ func TestQuotedInputIsCut(t *testing.T) {
 		if !utf8.ValidString(fedinvite.WireError(err).Message) {
 			t.Errorf("%.20q…: the message is no text", c.name)
 		}
+	}
+}
+
+// A name on a command line is no JSON; one in an event is refused as bad JSON.
+func TestErrIdentifierSaysNothingOfJSON(t *testing.T) {
+	_, err := fedinvite.ParseServerName("a b")
+	if want := `malformed identifier: server name "a b"`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if !errors.Is(err, fedinvite.ErrIdentifier) || !errors.Is(err, fedinvite.ErrBadJSON) {
+		t.Errorf("%v wraps too little", err)
+	}
+	if e := fedinvite.WireError(err); e.Code != fedinvite.CodeBadJSON || e.Message != "bad JSON" {
+		t.Errorf("a peer is told %s %q", e.Code, e.Message)
 	}
 }

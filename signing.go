@@ -53,8 +53,11 @@ func isKeyVersion(s string) bool {
 // a key, use another Signer. [NewSigner] makes one from a private key; an HSM or
 // a remote signing service can be another. It must be safe for concurrent use.
 type Signer interface {
+	// ServerName is the server of ours whose key it is.
 	ServerName() ServerName
+	// KeyID is the key's ID, as [ParseKeyID] takes it.
 	KeyID() KeyID
+	// Public is the public key, of 32 bytes.
 	Public() ed25519.PublicKey
 	// Sign returns the 64-byte Ed25519 signature of message.
 	Sign(ctx context.Context, message []byte) ([]byte, error)
@@ -103,6 +106,9 @@ func (s *localSigner) Sign(_ context.Context, message []byte) ([]byte, error) {
 // a version of six letters and digits.
 func GenerateKey(rand io.Reader) (KeyID, ed25519.PrivateKey, error) {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEF" // 32: no bias
+	if rand == nil {
+		return "", nil, errors.New("generating a signing key: no source of randomness")
+	}
 	var b [6 + ed25519.SeedSize]byte
 	if _, err := io.ReadFull(rand, b[:]); err != nil {
 		return "", nil, fmt.Errorf("generating a signing key: %w", err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"golang.org/x/crypto/ed25519"
 )
 
@@ -239,6 +240,9 @@ func TestGenerateKeyFailsWithItsReader(t *testing.T) {
 			t.Errorf("%q, %v, error %v, want %v", id, key, err, c.want)
 		}
 	}
+	if _, key, err := fedinvite.GenerateKey(nil); err == nil || key != nil {
+		t.Errorf("without a reader: %v, error %v", key, err)
+	}
 }
 
 type brokenReader struct{}
@@ -246,7 +250,7 @@ type brokenReader struct{}
 func (brokenReader) Read([]byte) (int, error) { return 0, errOutage }
 
 func TestParsePublicKeyWantsAUsableKey(t *testing.T) {
-	good := newSigner(t, "a.example").Public()
+	good := invitetest.Signer("a.example").Public()
 	encode := base64.RawStdEncoding.EncodeToString
 	for _, c := range []struct {
 		name, text string
@@ -274,11 +278,11 @@ func TestParsePublicKeyWantsAUsableKey(t *testing.T) {
 
 func TestSignJSONKeepsWhatIsThere(t *testing.T) {
 	object := `{"b":1,"signatures":{"b.example":{"ed25519:x":"other"},"a.example":{"ed25519:0":"old","ed25519:1":"replaced"}},"unsigned":{"f":1.5},"a":[]}`
-	got, err := fedinvite.SignJSON(t.Context(), []byte(object), newSigner(t, "a.example"))
+	got, err := fedinvite.SignJSON(t.Context(), []byte(object), invitetest.Signer("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	signature, err := newSigner(t, "a.example").Sign(t.Context(), []byte(`{"a":[],"b":1}`))
+	signature, err := invitetest.Signer("a.example").Sign(t.Context(), []byte(`{"a":[],"b":1}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +308,7 @@ func TestSignJSONIsStrict(t *testing.T) {
 		{`{"a":{"unsigned":1.5}}`, fedinvite.ErrBadNumber},
 		{`{"a":"\ud800"}`, fedinvite.ErrBadText},
 	} {
-		if got, err := fedinvite.SignJSON(t.Context(), []byte(c.object), newSigner(t, "a.example")); !errors.Is(err, c.want) || got != nil {
+		if got, err := fedinvite.SignJSON(t.Context(), []byte(c.object), invitetest.Signer("a.example")); !errors.Is(err, c.want) || got != nil {
 			t.Errorf("%s: %s, error %v, want %v", c.object, got, err, c.want)
 		}
 	}
@@ -384,7 +388,7 @@ func TestSignersThatMisbehaveAreErrors(t *testing.T) {
 
 func TestSignersGetTheContextOfTheCall(t *testing.T) {
 	type key struct{}
-	s := &contextSigner{Signer: newSigner(t, "a.example"), key: key{}}
+	s := &contextSigner{Signer: invitetest.Signer("a.example"), key: key{}}
 	if _, err := fedinvite.SignJSON(context.WithValue(t.Context(), key{}, "here"), []byte(`{}`), s); err != nil {
 		t.Fatal(err)
 	}
@@ -620,7 +624,7 @@ func (f keySourceFunc) VerifyKey(_ context.Context, _ fedinvite.ServerName, id f
 
 func TestJunkKeysFailAndNeverPanic(t *testing.T) {
 	e := parsed(t, signedEvent(t, fedinvite.RoomV11, nil), fedinvite.RoomV11)
-	good := newSigner(t, "a.example").Public()
+	good := invitetest.Signer("a.example").Public()
 	junk := map[string]ed25519.PublicKey{"nil": nil, "small order": append([]byte{1}, make([]byte, 31)...), "not reduced": bytes.Repeat([]byte{0xff}, 32), "off the curve": append([]byte{2}, make([]byte, 31)...)}
 	for _, length := range []int{0, 5, 31, 33, 64} {
 		junk[fmt.Sprintf("%d bytes", length)] = append(slices.Clone(good), good...)[:length]
@@ -647,7 +651,7 @@ func TestSignaturesWithRPointsOfSmallOrderFail(t *testing.T) {
 	if !ed25519.Verify(identity, []byte("any"), signature) {
 		t.Fatal("crypto/ed25519 refuses this now; the check may be superfluous")
 	}
-	for _, key := range []ed25519.PublicKey{identity, newSigner(t, "a.example").Public()} {
+	for _, key := range []ed25519.PublicKey{identity, invitetest.Signer("a.example").Public()} {
 		if err := (fedinvite.VerifyKey{Public: key}).Verify([]byte("any"), signature); !errors.Is(err, fedinvite.ErrSignature) {
 			t.Errorf("error %v, want ErrSignature", err)
 		}
@@ -702,10 +706,10 @@ func TestAtMost128SignaturesAreLookedAt(t *testing.T) {
 
 func TestKeysOfAtMost10ServersAreAskedFor(t *testing.T) {
 	e := parsed(t, signedEvent(t, fedinvite.RoomV11, nil), fedinvite.RoomV11)
-	keys := keysOf(t, "a.example")
+	keys := invitetest.Keys("a.example")
 	var servers []fedinvite.ServerName
 	for i := range 10 {
-		signer := newSigner(t, fedinvite.ServerName(fmt.Sprintf("s%d.example", i)))
+		signer := invitetest.Signer(fedinvite.ServerName(fmt.Sprintf("s%d.example", i)))
 		keys.Add(signer)
 		var err error
 		if e, err = e.WithSignature(t.Context(), signer); err != nil {
@@ -738,7 +742,7 @@ func TestVerifyJSONTakesTheNumbersThatPeersSign(t *testing.T) {
 
 func TestKeyMapIsAKeySourceOfFixedKeys(t *testing.T) {
 	keys := fedinvite.KeyMap{}
-	first, second := newSigner(t, "a.example"), newSignerID(t, "a.example", "ed25519:2")
+	first, second := invitetest.Signer("a.example"), invitetest.SignerWithKey("a.example", "ed25519:2")
 	keys.Add(first)
 	keys.Add(second)
 	got, err := keys.VerifyKey(t.Context(), "a.example", "ed25519:2", time.Now())
@@ -755,37 +759,6 @@ func TestKeyMapIsAKeySourceOfFixedKeys(t *testing.T) {
 	}
 	if _, err := (fedinvite.KeyMap)(nil).VerifyKey(t.Context(), "a.example", "ed25519:1", time.Time{}); !errors.Is(err, fedinvite.ErrUnknownKey) {
 		t.Errorf("nil KeyMap: error %v, want ErrUnknownKey", err)
-	}
-}
-
-func TestParseKeyIDIsAboutKeysOfOurOwn(t *testing.T) {
-	for _, c := range loadSigningVectors(t).KeyID {
-		want := c.Recommended == "valid"
-		id, err := fedinvite.ParseKeyID(c.KeyID)
-		if (err == nil) != want || err != nil && !errors.Is(err, fedinvite.ErrIdentifier) || want && string(id) != c.KeyID {
-			t.Errorf("%q: %q, error %v, want one: %v", c.KeyID, id, err, !want)
-		}
-	}
-}
-
-func TestKeyIDsOfOtherServersAreTakenAsTheyAre(t *testing.T) {
-	seen := map[string]bool{}
-	for _, c := range loadSigningVectors(t).KeyID {
-		keys := fedinvite.KeyMap{"a.example": {fedinvite.KeyID(c.KeyID): testVerifyKey(c.KeyID)}}
-		err := fedinvite.VerifyJSON(t.Context(), signedBy(t, c.KeyID), "a.example", keys, time.Time{})
-		accept, ok := map[string]bool{
-			"valid": true, "tolerate verbatim": true, "ignore": false, "tolerate as map key, never match a published key": false,
-		}[c.Recommended]
-		if !ok {
-			t.Fatalf("unknown recommendation %q", c.Recommended)
-		}
-		seen[c.Recommended] = true
-		if (err == nil) != accept || err != nil && !errors.Is(err, fedinvite.ErrSignature) {
-			t.Errorf("%q: error %v, want one: %v", c.KeyID, err, !accept)
-		}
-	}
-	if len(seen) != 4 {
-		t.Errorf("the vectors hold %v only", seen)
 	}
 }
 
@@ -832,7 +805,7 @@ func TestSignedJSONVerifies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer := newSigner(t, "a.example:8448")
+	signer := invitetest.Signer("a.example:8448")
 	keys := fedinvite.KeyMap{}
 	keys.Add(signer)
 	signed, err := fedinvite.SignJSON(t.Context(), object, signer)

@@ -1,11 +1,8 @@
 package discovery
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
-
-	"github.com/seed-0a46cb1a/fedinvite"
 )
 
 // maxTargetText is how much an error says of one target, in bytes.
@@ -23,15 +20,14 @@ func (e *connectError) Error() string { return e.address + ": " + oneLine(e.err.
 func (e *connectError) Unwrap() error { return e.err }
 
 // An unreachableError says that there is no connection to any target of a server that was
-// tried.
+// tried. Whoever made the request names the server.
 type unreachableError struct {
-	server   fedinvite.ServerName
 	failures []error // a *connectError for each target, or what ended the trying
 }
 
 func (e *unreachableError) Error() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "discovery: no connection to %s", e.server)
+	text.WriteString("discovery: no connection")
 	for i, err := range e.failures {
 		text.WriteString([]string{": ", "; "}[min(i, 1)])
 		text.WriteString(err.Error())

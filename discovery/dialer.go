@@ -14,7 +14,11 @@ import (
 // DNS looks names up; [*net.Resolver] is one. Names are absolute: they end in a dot,
 // so that no search domain of ours is tried.
 type DNS interface {
+	// LookupNetIP returns the addresses of host; network is "ip", "ip4" or "ip6". See
+	// [net.Resolver.LookupNetIP].
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	// LookupSRV returns the SRV records of _service._proto.name; see
+	// [net.Resolver.LookupSRV].
 	LookupSRV(ctx context.Context, service, proto, name string) (cname string, records []*net.SRV, err error)
 }
 

@@ -23,6 +23,7 @@
 // therefore made by a Dialer, which judges the very address that it then connects to:
 // names are looked up once, so there is nothing to rebind between the check and the
 // connection. Addresses that are not of the public internet are refused; see
-// [Public]. Private federations and tests name the exceptions in [Dialer.Allow]. There
-// is no way round through the environment: its proxies are not used.
+// [Public]. Private federations and tests name the exceptions in [Dialer.Allow], which
+// [ParsePrefixes] reads from a configuration. There is no way round through the
+// environment: its proxies are not used.
 package discovery

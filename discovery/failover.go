@@ -13,7 +13,7 @@ func (t *Transport) send(req *http.Request, r *Resolution) (*http.Response, erro
 	ctx := newErrand(req.Context()).traced()
 	res, err := t.ask(outgoing(ctx, req, r.Targets[0].poolKey(r.CertName), r.Host))
 	if unconnected(err) {
-		err = &unreachableError{r.Server, []error{err}}
+		err = &unreachableError{[]error{err}}
 	}
 	return res, err
 }
@@ -28,7 +28,7 @@ func (t *Transport) sendInTurn(req *http.Request, r *Resolution) (*http.Response
 	for i, target := range r.Targets {
 		keys[i] = target.poolKey(r.CertName)
 	}
-	failed := &unreachableError{server: r.Server}
+	failed := new(unreachableError)
 	for i, key := range t.down.order(keys) {
 		if i > 0 {
 			if err := body.rewind(req); err != nil {

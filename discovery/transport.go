@@ -132,10 +132,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.GetConn != nil {
 		trace.GetConn(string(server))
 	}
-	resolution, err := t.resolver.Resolve(req.Context(), server)
+	resolution, err := t.resolver.resolve(req.Context(), server)
 	if err != nil {
 		closeBody(req)
-		return nil, err
+		return nil, fmt.Errorf("discovery: resolving: %w", err) // whoever made the request names the server
 	}
 	res, err := t.send(req, &resolution)
 	if err != nil {

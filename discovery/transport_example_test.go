@@ -78,7 +78,7 @@ func ExampleTransport_RoundTrip() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// discovery: no connection to evil.example:8448: evil.example:8448: address is not allowed: "evil.example" (10.0.0.1) is not of the public internet
+	// discovery: no connection: evil.example:8448: address is not allowed: "evil.example" (10.0.0.1) is not of the public internet
 }
 
 // An exampleDNS has one address for each name, and no SRV records.

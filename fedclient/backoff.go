@@ -85,6 +85,7 @@ type BackoffError struct {
 	Until  time.Time // not before
 }
 
+// Error returns a text with the server and the time.
 func (e *BackoffError) Error() string {
 	return fmt.Sprintf("%v: %s is left alone until %s", ErrUnreachable, e.Server, e.Until.UTC().Format(time.RFC3339))
 }

@@ -9,9 +9,9 @@
 //
 //	local := keyring.Signers(signer)
 //	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0"})
-//	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
+//	ring, err := keyring.New(keyring.Config{Fetcher: client, Local: local})
 //	inviter, err := fedclient.NewInviter(fedclient.InviterConfig{
-//		Client: client, Keys: ring, Room: store, Signer: local.Signer, Now: time.Now,
+//		Client: client, Keys: ring, Room: store, Signer: local.Signer,
 //	})
 //
 //	invited, err := inviter.Invite(ctx, fedclient.Invitation{RoomID: room, Sender: alice, Invitee: bob})

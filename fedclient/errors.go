@@ -53,6 +53,7 @@ type RemoteError struct {
 	RetryAfter time.Duration
 }
 
+// Error returns one line, in which the message is quoted.
 func (e *RemoteError) Error() string {
 	s := fmt.Sprintf("%s answered %d", e.Server, e.Status)
 	if e.Code != "" {

@@ -29,7 +29,7 @@ type InviterConfig struct {
 	Client *Client             // required
 	Keys   fedinvite.KeySource // of the servers that are invited; required
 	Room   Room                // required
-	Now    func() time.Time    // the clock; required
+	Now    func() time.Time    // the clock; nil: time.Now
 	// Signer finds the signers of our servers, as in [fedinvite.Config]; required. Users
 	// of servers for which it returns fedinvite.ErrNotLocal are remote.
 	Signer func(ctx context.Context, server fedinvite.ServerName) (fedinvite.Signer, error)
@@ -69,12 +69,13 @@ func NewInviter(c InviterConfig) (*Inviter, error) {
 		return nil, errors.New("fedclient: InviterConfig.Keys is required")
 	case c.Room == nil:
 		return nil, errors.New("fedclient: InviterConfig.Room is required")
-	case c.Now == nil:
-		return nil, errors.New("fedclient: InviterConfig.Now is required")
 	case c.Signer == nil:
 		return nil, errors.New("fedclient: InviterConfig.Signer is required")
 	case c.MaxRoomState < 0:
 		return nil, errors.New("fedclient: InviterConfig.MaxRoomState must not be negative")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Rules == nil {
 		c.Rules = fedinvite.RoomVersion.Rules

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 )
@@ -23,7 +24,11 @@ type PolicyError struct {
 
 // Error returns the name of the server and the text of Err.
 func (e *PolicyError) Error() string {
-	return "policy server " + string(e.Server) + ": " + e.Err.Error()
+	text := e.Err.Error()
+	if strings.Contains(text, string(e.Server)) { // it was a request to that server
+		return "policy server: " + text
+	}
+	return "policy server " + string(e.Server) + ": " + text
 }
 
 // Unwrap returns Err.

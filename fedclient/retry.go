@@ -41,7 +41,7 @@ func (c *Client) doTracked(ctx context.Context, r Request, t *track) ([]byte, er
 			break
 		}
 		if wait(ctx, pause) != nil {
-			err = fmt.Errorf("%w: %s %s: %w before it was asked again, after: %v", ErrUnreachable, r.Method, r.Destination, ctx.Err(), err)
+			err = fmt.Errorf("%w: %w before it was asked again, after: %v", ErrUnreachable, ctx.Err(), err)
 			break
 		}
 		a = t.next()

@@ -36,7 +36,7 @@ type Endpoint struct {
 	ServerAllowed func(ctx context.Context, roomID string, server fedinvite.ServerName) (bool, error)
 	// Rules finds the rules of a room version; nil: [fedinvite.RoomVersion.Rules].
 	Rules func(fedinvite.RoomVersion) (fedinvite.Rules, error)
-	// Now is the clock. Required.
+	// Now is the clock; nil: [time.Now].
 	Now func() time.Time
 	// MaxBody is the largest request body in bytes; 0: 1 MiB, for [Transactions]
 	// 9,830,400: 50 PDUs and 100 EDUs of 64 KiB.
@@ -151,16 +151,18 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return body, nil
 }
 
-// check names the field that is missing or wrong.
+// check names the field that is missing or wrong, and fills in the clock.
 func (p *Endpoint) check() error {
 	err := missing("Endpoint", []field{
 		{"Signer", p.Signer != nil},
 		{"Keys", p.Keys != nil},
 		{"Credentials", p.Credentials != nil},
-		{"Now", p.Now != nil},
 	})
 	if err != nil {
 		return err
+	}
+	if p.Now == nil {
+		p.Now = time.Now
 	}
 	return p.checkLimits("Endpoint")
 }

@@ -7,7 +7,7 @@
 // a server when it must, checks the document, and remembers the keys:
 //
 //	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0"})
-//	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
+//	ring, err := keyring.New(keyring.Config{Fetcher: client, Local: local})
 //
 // A document counts if it names the server that was asked and at least one key that
 // it lists has signed it. Of verify_keys, only those that signed it are used; of
@@ -85,7 +85,7 @@
 // returns is a server's own document, but whether that is the document of that server,
 // and not of somebody else who calls himself so, only the notary's signature says. So its
 // own keys are part of the Config, and a document without a signature by one of them is
-// not used. It must also pass the checks of a document that comes directly. What is wrong
+// not used; [ParseNotary] reads them from a line of a configuration file. It must also pass the checks of a document that comes directly. What is wrong
 // with one document of an answer is reported and spoils no other; if the answer is too
 // large, the servers are asked for in halves.
 //

@@ -174,7 +174,7 @@ func (f *flight) askServer(ctx context.Context) error {
 	raw, err := f.config.Fetcher.FetchServerKeys(ctx, f.q.server)
 	var records []Record
 	if err != nil {
-		err = fmt.Errorf("keyring: fetching the keys of %q: %w", f.q.server, err)
+		err = fmt.Errorf("keyring: fetching keys: %w", named(f.q.server, err))
 	} else {
 		records, err = readDocument(raw, f.q.server, begun)
 	}

@@ -72,20 +72,30 @@ func newNotaries(c Config) ([]*notary, error) {
 			}
 		}
 		checked, err := newNotary(n)
-		if err != nil {
-			return nil, fmt.Errorf("keyring: Config.Notaries: %q: %w", n.Server, err)
-		}
-		_, ours, err := c.local(context.Background(), n.Server)
-		if err == nil && ours {
-			err = fmt.Errorf("keyring: %q is ours", n.Server)
+		if err == nil {
+			err = c.checkForeign(n.Server)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("keyring: Config.Notaries: %w", err)
+			return nil, fmt.Errorf("keyring: Config.Notaries: %w", named(n.Server, err))
 		}
 		checked.refused = c.Refused
 		notaries = append(notaries, checked)
 	}
 	return notaries, nil
+}
+
+// checkForeign makes sure that server is not ours.
+func (c Config) checkForeign(server fedinvite.ServerName) error {
+	if c.Local == nil {
+		return nil
+	}
+	switch _, err := c.Local(context.Background(), server); {
+	case errors.Is(err, fedinvite.ErrNotLocal):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%q is ours", server)
 }
 
 func newNotary(n Notary) (*notary, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -39,16 +40,27 @@ type ServerError struct {
 	Err    error
 }
 
-func (e *ServerError) Error() string { return "keys of " + string(e.Server) + ": " + e.Err.Error() }
+// Error returns the text of Err, with the server's name in it.
+func (e *ServerError) Error() string { return named(e.Server, e.Err).Error() }
 
 // Unwrap returns Err.
 func (e *ServerError) Unwrap() error { return e.Err }
+
+// named returns err with the name of the server that it is about. Most errors have it in
+// their text, and one that is handed on from layer to layer should not have it from each.
+func named(server fedinvite.ServerName, err error) error {
+	if strings.Contains(err.Error(), string(server)) {
+		return err
+	}
+	return fmt.Errorf("%q: %w", server, err)
+}
 
 // A PrefetchError has what went wrong in one [Ring.Prefetch], in the order in which the
 // servers were given. There may be thousands, of which the text names the first;
 // errors.Is and errors.As look at all.
 type PrefetchError []*ServerError
 
+// Error returns the text of the first error, and how many more there are.
 func (e PrefetchError) Error() string {
 	switch len(e) {
 	case 0:

@@ -33,10 +33,12 @@ const (
 type PublishConfig struct {
 	// Local returns the keys of our servers. Required.
 	Local Local
-	// Now is the clock. Required.
+	// Now is the clock; nil: [time.Now].
 	Now func() time.Time
 	// Default is the server to answer for if the request's Host header names none
-	// of ours, as it does when a server is delegated to another host; "": 404.
+	// of ours, as it does when a server is delegated to another host; "": 404. It must be
+	// ours, which [NewPublishHandler] asks Local about; if it is no longer, it is as if it
+	// were "".
 	Default fedinvite.ServerName
 	// Validity is how far in the future valid_until_ts lies when a document is
 	// signed; 0: 24 h. It must be two hours at least, because a document is served
@@ -75,15 +77,19 @@ type publication struct {
 }
 
 // NewPublishHandler returns a PublishHandler. The error names the field that is
-// missing or wrong.
+// missing or wrong. Local is asked whether Default is ours, if there is one.
 func NewPublishHandler(c PublishConfig) (*PublishHandler, error) {
 	switch {
 	case c.Local == nil:
 		return nil, errors.New("keyring: PublishConfig.Local is required")
-	case c.Now == nil:
-		return nil, errors.New("keyring: PublishConfig.Now is required")
 	case c.Validity != 0 && c.Validity < 2*minRemaining:
 		return nil, errors.New("keyring: PublishConfig.Validity must be two hours at least")
+	}
+	if err := c.checkDefault(); err != nil {
+		return nil, fmt.Errorf("keyring: PublishConfig.Default: %w", err)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Validity == 0 {
 		c.Validity = 24 * time.Hour
@@ -92,6 +98,23 @@ func NewPublishHandler(c PublishConfig) (*PublishHandler, error) {
 		c.Report = func(fedinvite.ServerName, error) {}
 	}
 	return &PublishHandler{config: c, signed: make(map[fedinvite.ServerName]publication)}, nil
+}
+
+// checkDefault makes sure that there is a document for Default, of whose absence nobody
+// else would tell us.
+func (c *PublishConfig) checkDefault() error {
+	if c.Default == "" {
+		return nil
+	}
+	if _, err := fedinvite.ParseServerName(string(c.Default)); err != nil {
+		return err
+	}
+	keys, err := c.Local(context.Background(), c.Default)
+	if err != nil {
+		return fmt.Errorf("%q: %w", c.Default, err)
+	}
+	_, err = keys.list(c.Default)
+	return err
 }
 
 // ServeHTTP implements [http.Handler].
@@ -143,6 +166,7 @@ func (h *PublishHandler) answer(r *http.Request) ([]byte, error) {
 func (h *PublishHandler) publish(ctx context.Context, server fedinvite.ServerName, keys LocalKeys) ([]byte, error) {
 	listed, err := keys.list(server)
 	if err != nil {
+		err = fmt.Errorf("keyring: %w", err)
 		h.config.Report(server, err)
 		return nil, err
 	}
@@ -230,22 +254,22 @@ func (k LocalKeys) list(server fedinvite.ServerName) (string, error) {
 		Expired int64  `json:"expired_ts"`
 	}
 	if len(k.Signers) == 0 {
-		return "", fmt.Errorf("keyring: no signing key of %q", server)
+		return "", fmt.Errorf("no signing key of %q", server)
 	}
 	current := make(map[fedinvite.KeyID]verifyKey)
 	for _, s := range k.Signers {
 		if s.ServerName() != server {
-			return "", fmt.Errorf("keyring: a signer of %q among the keys of %q", s.ServerName(), server)
+			return "", fmt.Errorf("a signer of %q among the keys of %q", s.ServerName(), server)
 		}
 		current[s.KeyID()] = verifyKey{base64.RawStdEncoding.EncodeToString(s.Public())}
 	}
 	old := make(map[fedinvite.KeyID]oldKey)
 	for id, key := range k.Old {
 		if _, again := current[id]; again || key.ExpiredAt.IsZero() {
-			return "", fmt.Errorf("keyring: our old key %q is in use or has no ExpiredAt", id)
+			return "", fmt.Errorf("our old key %q is in use or has no ExpiredAt", id)
 		}
 		if len(key.Public) != ed25519.PublicKeySize {
-			return "", fmt.Errorf("keyring: our old key %q is of %d bytes", id, len(key.Public))
+			return "", fmt.Errorf("our old key %q is of %d bytes", id, len(key.Public))
 		}
 		old[id] = oldKey{base64.RawStdEncoding.EncodeToString(key.Public), key.ExpiredAt.UnixMilli()}
 	}

@@ -35,7 +35,7 @@ func (f FetcherFunc) FetchServerKeys(ctx context.Context, server fedinvite.Serve
 type Config struct {
 	// Fetcher asks other servers. Required.
 	Fetcher Fetcher
-	// Now is the clock by which documents age. Required.
+	// Now is the clock by which documents age; nil: [time.Now].
 	Now func() time.Time
 	// Local answers for our own servers; nil: none are ours.
 	Local Local
@@ -50,7 +50,7 @@ type Config struct {
 	NotaryFetcher NotaryFetcher
 	// NotariesFirst asks notaries before the server itself, which is then asked only
 	// if they have no key that serves. It saves requests to servers that are slow or
-	// gone; what the notaries say is believed.
+	// gone; what the notaries say is believed. It needs Notaries.
 	NotariesFirst bool
 
 	// Refused reports keys that are not to be used whoever publishes them, because
@@ -92,12 +92,15 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Fetcher == nil:
 		return c, errors.New("keyring: Config.Fetcher is required")
-	case c.Now == nil:
-		return c, errors.New("keyring: Config.Now is required")
+	case c.NotariesFirst && len(c.Notaries) == 0:
+		return c, errors.New("keyring: Config.NotariesFirst needs Notaries")
 	case c.MaxServers < 0 || c.MaxFetches < 0 || c.Timeout < 0:
 		return c, errors.New("keyring: Config.MaxServers, MaxFetches and Timeout must not be negative")
 	case c.MaxFetches > 1<<20:
 		return c, errors.New("keyring: Config.MaxFetches must not be more than 1,048,576")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.MaxServers == 0 {
 		c.MaxServers = 10_000

@@ -22,7 +22,7 @@ type Limit struct {
 // A Config says how a [Limiter] works. A zero [Limit] is the default that is given beside
 // it, one with a negative Burst is none.
 type Config struct {
-	// Now is the clock of the limits. Waiting takes the time of the system. Required.
+	// Now is the clock of the limits; nil: [time.Now]. Waiting takes the time of the system.
 	Now func() time.Time
 
 	// Remote is for each remote address, before any key is fetched: an IPv4 address (in
@@ -89,7 +89,7 @@ const (
 // withDefaults checks c and fills in what is zero.
 func (c Config) withDefaults() (Config, error) {
 	if c.Now == nil {
-		return c, errors.New("ratelimit: Config.Now is required")
+		c.Now = time.Now
 	}
 	if c.MaxEntries < 0 {
 		return c, errors.New("ratelimit: Config.MaxEntries must not be negative")

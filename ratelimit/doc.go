@@ -2,7 +2,7 @@
 // key is fetched, and for each origin, sender, invitee and room once the request is known
 // to come from its origin.
 //
-//	limiter, err := ratelimit.New(ratelimit.Config{Now: time.Now})
+//	limiter, err := ratelimit.New(ratelimit.Config{})
 //	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 //		Admit:  limiter.Admit,
 //		Policy: policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("evil.example"), …, limiter.Policy),

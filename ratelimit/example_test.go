@@ -20,7 +20,6 @@ import (
 // below the default here, so that it shows.
 func Example() {
 	limiter, err := ratelimit.New(ratelimit.Config{
-		Now:    time.Now,
 		Remote: ratelimit.Limit{Every: time.Minute, Burst: 2},
 	})
 	if err != nil {
@@ -38,7 +37,7 @@ func Example() {
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 		Signer:      func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) { return signer, nil },
 		Keys:        keys,
-		Credentials: xmatrix.Verifier{Keys: keys, Now: time.Now}.Credentials,
+		Credentials: xmatrix.Verifier{Keys: keys}.Credentials,
 		Admit:       limiter.Admit,
 		Policy:      policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("evil.example"), limiter.Policy),
 		Handler:     fedinvite.HandlerFunc(func(context.Context, *fedinvite.Invite) error { return nil }),
@@ -86,13 +85,12 @@ func Example() {
 // Limits of one's own: no limit for rooms, a stricter one for invitees.
 func ExampleConfig() {
 	limiter, err := ratelimit.New(ratelimit.Config{
-		Now:     time.Now,
 		Invitee: ratelimit.Limit{Every: 5 * time.Minute, Burst: 5},
 		Room:    ratelimit.Limit{Burst: -1},
 	})
 	fmt.Println(limiter != nil, err)
 
-	_, err = ratelimit.New(ratelimit.Config{Now: time.Now, Sender: ratelimit.Limit{Burst: 5}})
+	_, err = ratelimit.New(ratelimit.Config{Sender: ratelimit.Limit{Burst: 5}})
 	fmt.Println(err)
 	// Output:
 	// true <nil>

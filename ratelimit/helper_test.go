@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/ratelimit"
 )
 
@@ -73,7 +73,7 @@ func invite(t testing.TB, sender, invitee, roomID string) *fedinvite.Invite {
 	}
 	event, err := fedinvite.NewInvite(t.Context(), fedinvite.Draft{
 		RoomID: roomID, Sender: sender, Invitee: invitee, Depth: 2, Time: start,
-	}, rules, testkey.Signer(t, origin, "ed25519:1"))
+	}, rules, invitetest.Signer(origin))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/ratelimit"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -34,9 +34,9 @@ func newHost(t *testing.T, l *ratelimit.Limiter, wrap func(http.Handler) http.Ha
 	t.Helper()
 	h := &host{keys: fedinvite.KeyMap{}}
 	for _, origin := range origins {
-		h.keys.Add(testkey.Signer(t, origin, "ed25519:1"))
+		h.keys.Add(invitetest.Signer(origin))
 	}
-	signer := testkey.Signer(t, "b.example", "ed25519:1")
+	signer := invitetest.Signer("b.example")
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 		Signer:      func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) { return signer, nil },
 		Keys:        h,
@@ -95,7 +95,7 @@ func (h *host) send(t *testing.T, inv *fedinvite.Invite, edits ...func(*http.Req
 		t.Error(err)
 		return reply{}
 	}
-	if err := xmatrix.Sign(t.Context(), req, body, inv.Destination, testkey.Signer(t, inv.Origin, "ed25519:1")); err != nil {
+	if err := xmatrix.Sign(t.Context(), req, body, inv.Destination, invitetest.Signer(inv.Origin)); err != nil {
 		t.Error(err)
 		return reply{}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -335,7 +336,6 @@ func TestNewNamesTheFault(t *testing.T) {
 		config ratelimit.Config
 		want   string
 	}{
-		{ratelimit.Config{}, "Config.Now"},
 		{ratelimit.Config{Now: now, MaxEntries: -1}, "Config.MaxEntries"},
 		{ratelimit.Config{Now: now, Trusted: []netip.Prefix{netip.MustParsePrefix("::/0"), {}}}, "Config.Trusted[1]"},
 		{ratelimit.Config{Now: now, Remote: ratelimit.Limit{Every: time.Second}}, "Config.Remote.Burst"},
@@ -352,6 +352,7 @@ func TestNewNamesTheFault(t *testing.T) {
 		}
 	}
 	for _, config := range []ratelimit.Config{
+		{},
 		{Now: now},
 		{Now: now, Remote: off, Origin: ratelimit.Limit{Every: -1, Burst: -1, Queue: -1}},
 		{Now: now, Room: ratelimit.Limit{Every: time.Second, Burst: 1, Queue: 60}},
@@ -449,4 +450,17 @@ func TestNoAllocations(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations for an invite that passes, want none", n)
 	}
+}
+
+func TestWithoutNowTheTimeIsThatOfTheSystem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{Remote: ratelimit.Limit{Every: time.Minute, Burst: 1}})
+		for i, want := range []bool{true, false, true} {
+			err := l.Admit(t.Context(), &fedinvite.Delivery{Remote: netip.MustParseAddrPort("192.0.2.1:1")})
+			if (err == nil) != want {
+				t.Errorf("%d: got %v, want it to pass: %v", i, err, want)
+			}
+			time.Sleep(time.Minute - time.Second) // of the bubble
+		}
+	})
 }

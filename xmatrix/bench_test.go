@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
 // BenchmarkVerify is the cost of a request with a body of 1.3 KB; the line without
 // Ed25519 stops at a key that fails before any curve operation.
 func BenchmarkVerify(b *testing.B) {
-	s := testkey.Signer(b, "a.ex", "ed25519:1")
+	s := invitetest.Signer("a.ex")
 	body := `{"event":{"content":{"membership":"invite","x":"` + strings.Repeat("x", 1240) + `"}},"room_version":"10"}`
 	r := received(b, "PUT", target, headerFor(b, s, "us.ex", "PUT", target, body).String())
 	good := fedinvite.KeyMap{}

@@ -8,7 +8,7 @@
 // A [Verifier] reads what a request claims, cheaply and before its body is read,
 // and checks the signature when the body is there:
 //
-//	v := xmatrix.Verifier{Keys: ring, Now: time.Now}
+//	v := xmatrix.Verifier{Keys: ring}
 //	receiver, err := fedinvite.NewReceiver(fedinvite.Config{Credentials: v.Credentials, …})
 //
 // For endpoints of your own, do the same in this order: call

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
@@ -26,7 +25,7 @@ func Example() {
 	// b.example knows the key of a.example; a real server has a key ring instead.
 	keys := fedinvite.KeyMap{}
 	keys.Add(signer)
-	verifier := xmatrix.Verifier{Keys: keys, Now: time.Now}
+	verifier := xmatrix.Verifier{Keys: keys}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		credentials, err := verifier.Credentials(r)
 		if err == nil && credentials.Destination != "b.example" {

@@ -45,8 +45,13 @@ type Hints struct {
 	next atomic.Int64 // Unix time in nanoseconds, before which there is no search
 }
 
-// NewHints returns Hints that count their second by now.
-func NewHints(now func() time.Time) *Hints { return &Hints{now: now} }
+// NewHints returns Hints that count their second by now; nil: [time.Now].
+func NewHints(now func() time.Time) *Hints {
+	if now == nil {
+		now = time.Now
+	}
+	return &Hints{now: now}
+}
 
 // turn reports whether it is time for a search, and counts it.
 func (h *Hints) turn() bool {
@@ -81,6 +86,7 @@ type HintError struct {
 	Err error
 }
 
+// Error returns what was tried, and what was found instead or that nothing was.
 func (e *HintError) Error() string {
 	text := fedinvite.ErrUnauthorized.Error() + ": the request signature does not verify for " + e.Tried
 	if e.Match != "" {

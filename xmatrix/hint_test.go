@@ -16,7 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -240,10 +240,9 @@ func (s *scene) plain(got sent, header string) {
 func TestHintsAreForWrongSignaturesOnly(t *testing.T) {
 	rewritten := sent{"PUT", target + "/", "us.ex", body}
 	for name, change := range map[string]func(*scene){
-		"no hints":         func(s *scene) { s.v.Hints = nil },
-		"the zero Hints":   func(s *scene) { s.v.Hints = new(xmatrix.Hints) },
-		"Hints of nothing": func(s *scene) { s.v.Hints = xmatrix.NewHints(nil) },
-		"unknown key":      func(s *scene) { s.keys.KeyMap = fedinvite.KeyMap{} },
+		"no hints":       func(s *scene) { s.v.Hints = nil },
+		"the zero Hints": func(s *scene) { s.v.Hints = new(xmatrix.Hints) },
+		"unknown key":    func(s *scene) { s.keys.KeyMap = fedinvite.KeyMap{} },
 		"old key": func(s *scene) {
 			s.keys.KeyMap["a.ex"]["ed25519:1"] = fedinvite.VerifyKey{Public: s.signer.Public(), ExpiredAt: now.Add(time.Hour)}
 		},
@@ -269,7 +268,7 @@ func TestHintsAreForWrongSignaturesOnly(t *testing.T) {
 	t.Run("an outage", func(t *testing.T) {
 		s := newHintScene(t)
 		s.v.Keys = outageOf{s.keys, "ed25519:2"}
-		unknown := headerFor(t, testkey.Signer(t, "a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
+		unknown := headerFor(t, invitetest.SignerWithKey("a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
 		_, err := s.check("PUT", target+"/", body, s.auth().String(), unknown.String())
 		if h, ok := errors.AsType[*xmatrix.HintError](err); ok || !errors.Is(err, fedinvite.ErrKeysUnavailable) {
 			t.Errorf("got %v (%v), want ErrKeysUnavailable", err, h)
@@ -283,7 +282,7 @@ func TestHintsAreForWrongSignaturesOnly(t *testing.T) {
 	t.Run("another header has an unknown key", func(t *testing.T) {
 		s := newHintScene(t)
 		wrong := headerFor(t, s.signer, "us.ex", "PUT", target+"/", body)
-		unknown := headerFor(t, testkey.Signer(t, "a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
+		unknown := headerFor(t, invitetest.SignerWithKey("a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
 		_, err := s.check("PUT", target, body, wrong.String(), unknown.String())
 		if h, ok := errors.AsType[*xmatrix.HintError](err); !ok || h.Match == "" {
 			t.Errorf("got %v, want a hint", err)
@@ -453,7 +452,7 @@ func FuzzHints(f *testing.F) {
 // BenchmarkHints is the cost of a search that finds nothing, with a body of 1.3 KB and with
 // one of 100 KB, of which each reading is hashed.
 func BenchmarkHints(b *testing.B) {
-	s := testkey.Signer(b, "a.ex", "ed25519:1")
+	s := invitetest.Signer("a.ex")
 	keys := fedinvite.KeyMap{}
 	keys.Add(s)
 	for _, size := range []int{1300, 100_000} {
@@ -477,7 +476,7 @@ func BenchmarkHints(b *testing.B) {
 // A reverse proxy in front of us.ex hands on the path decoded.
 func ExampleHints() {
 	signer, keys := exampleSigner()
-	verifier := xmatrix.Verifier{Keys: keys, Now: time.Now, Hints: xmatrix.NewHints(time.Now)}
+	verifier := xmatrix.Verifier{Keys: keys, Hints: xmatrix.NewHints(nil)}
 
 	req, err := http.NewRequest("GET", "https://us.example/_matrix/federation/v1/event/%24a%2Fb", nil)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
 func TestSignFollowsTheSpecification(t *testing.T) {
-	s := testkey.Signer(t, "a.ex", "ed25519:1")
+	s := invitetest.Signer("a.ex")
 	for _, c := range []struct{ name, method, url, body, target string }{
 		{"a body", "PUT", "https://host:8448/_matrix/x?b=%20&a=1", `{"b": 1, "a": "é"}`, "/_matrix/x?b=%20&a=1"},
 		{"no body, no content", "GET", "https://host/_matrix/x", "", "/_matrix/x"},
@@ -49,7 +49,7 @@ func TestSignFollowsTheSpecification(t *testing.T) {
 func TestSignReplacesTheHeader(t *testing.T) {
 	req, _ := http.NewRequest("GET", "https://host/x", nil)
 	req.Header.Set("Authorization", "X-Matrix old")
-	if err := xmatrix.Sign(t.Context(), req, nil, "b.ex", testkey.Signer(t, "a.ex", "ed25519:1")); err != nil {
+	if err := xmatrix.Sign(t.Context(), req, nil, "b.ex", invitetest.Signer("a.ex")); err != nil {
 		t.Fatal(err)
 	}
 	if got := req.Header.Values("Authorization"); len(got) != 1 || !strings.HasPrefix(got[0], "X-Matrix origin=") {
@@ -58,7 +58,7 @@ func TestSignReplacesTheHeader(t *testing.T) {
 }
 
 func TestWhatIsSignedIsWhatIsSent(t *testing.T) {
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	keys := fedinvite.KeyMap{}
 	keys.Add(a)
 	v := xmatrix.Verifier{Keys: keys, Now: clock}
@@ -96,7 +96,7 @@ func TestWhatIsSignedIsWhatIsSent(t *testing.T) {
 }
 
 func TestSignRefuses(t *testing.T) {
-	s := testkey.Signer(t, "a.ex", "ed25519:1")
+	s := invitetest.Signer("a.ex")
 	broken := errors.New("broken")
 	for _, c := range []struct {
 		name, method, url, body string

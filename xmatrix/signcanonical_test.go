@@ -5,13 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
 // A canonical body gets the signature that Sign makes, however it is cut.
 func TestSignCanonicalIsSign(t *testing.T) {
-	s := testkey.Signer(t, "a.ex", "ed25519:1")
+	s := invitetest.Signer("a.ex")
 	for _, body := range []string{"", "{}", `{"a":1,"b":{"c":"\"é"}}`, `{"a":"` + strings.Repeat("x", 10000) + `"}`} {
 		for _, n := range []int{1, 3, 100000} {
 			var pieces [][]byte
@@ -43,7 +43,7 @@ func TestSignCanonicalIsSign(t *testing.T) {
 }
 
 func TestSignCanonicalRefusesWhatSignDoes(t *testing.T) {
-	s := testkey.Signer(t, "a.ex", "ed25519:1")
+	s := invitetest.Signer("a.ex")
 	body := [][]byte{[]byte("{}")}
 	get, _ := http.NewRequest("GET", "https://b.ex/", nil)
 	put, _ := http.NewRequest("PUT", "https://b.ex/", nil)

@@ -21,7 +21,7 @@ type Verifier struct {
 	// Keys finds the keys of the origin. Required.
 	Keys fedinvite.KeySource
 	// Now is the clock by which keys are judged: only keys that are valid now
-	// count for requests, old ones never. Required.
+	// count for requests, old ones never. nil: [time.Now].
 	Now func() time.Time
 	// Assume is our server that a request without a destination, as old servers
 	// send it, is taken to be for. "" refuses such requests; so should a process
@@ -40,7 +40,7 @@ type Verifier struct {
 // There may be up to four headers, of one origin and one destination; one valid
 // signature among them suffices. No X-Matrix header, a malformed one, contradicting
 // ones, none with an Ed25519 signature, and a target that is no path give an error
-// that wraps [fedinvite.ErrUnauthorized]. A Verifier that lacks Keys or Now gives
+// that wraps [fedinvite.ErrUnauthorized]. A Verifier that lacks Keys gives
 // another error.
 //
 // Verify of the result wants the whole body as received, and returns nil if and
@@ -54,8 +54,11 @@ type Verifier struct {
 //
 // With Hints, the first of these may be a [*HintError].
 func (v Verifier) Credentials(r *http.Request) (fedinvite.Credentials, error) {
-	if v.Keys == nil || v.Now == nil {
-		return fedinvite.Credentials{}, errors.New("xmatrix: Verifier.Keys and Verifier.Now are required")
+	if v.Keys == nil {
+		return fedinvite.Credentials{}, errors.New("xmatrix: Verifier.Keys is required")
+	}
+	if v.Now == nil {
+		v.Now = time.Now
 	}
 	var first Auth
 	var proofs []proof

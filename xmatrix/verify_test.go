@@ -9,10 +9,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -31,7 +32,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, signer: testkey.Signer(t, "a.ex", "ed25519:1"), keys: &countingKeys{KeyMap: fedinvite.KeyMap{}}}
+	s := &scene{t: t, signer: invitetest.Signer("a.ex"), keys: &countingKeys{KeyMap: fedinvite.KeyMap{}}}
 	s.keys.Add(s.signer)
 	s.v = xmatrix.Verifier{Keys: s.keys, Now: clock}
 	return s
@@ -165,7 +166,7 @@ func TestPlumbing12And13DestinationIsReported(t *testing.T) {
 
 func TestPlumbing14TwoHeadersOneUnknownKey(t *testing.T) {
 	s := newScene(t)
-	unknown := headerFor(t, testkey.Signer(t, "a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
+	unknown := headerFor(t, invitetest.SignerWithKey("a.ex", "ed25519:2"), "us.ex", "PUT", target, body)
 	s.accepts(unknown.String(), s.auth().String())
 	s.accepts(s.auth().String(), unknown.String())
 	wrong := s.auth()
@@ -186,7 +187,7 @@ func TestAtMostFourHeaders(t *testing.T) {
 
 func TestPlumbing15TwoOrigins(t *testing.T) {
 	s := newScene(t)
-	b := testkey.Signer(t, "b.ex", "ed25519:1")
+	b := invitetest.Signer("b.ex")
 	s.keys.Add(b)
 	s.refusesUnasked(s.auth().String(), headerFor(t, b, "us.ex", "PUT", target, body).String())
 	s.refusesUnasked(s.auth().String(), headerFor(t, s.signer, "second.ex", "PUT", target, body).String())
@@ -407,9 +408,32 @@ func TestOtherAlgorithmsAreRefused(t *testing.T) {
 func TestVerifierNamesWhatIsMissing(t *testing.T) {
 	s := newScene(t)
 	r := received(t, "PUT", target, s.auth().String())
-	for _, v := range []xmatrix.Verifier{{}, {Keys: s.keys}, {Now: clock}} {
+	for _, v := range []xmatrix.Verifier{{}, {Now: clock}} {
 		if _, err := v.Credentials(r); err == nil || errors.Is(err, fedinvite.ErrUnauthorized) {
 			t.Errorf("got %v, want a plain error", err)
 		}
 	}
+}
+
+func TestWithoutNowTheTimeIsThatOfTheSystem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.keys.KeyMap = fedinvite.KeyMap{"a.ex": {"ed25519:1": {Public: s.signer.Public(), ValidUntil: time.Now().Add(time.Hour)}}}
+		s.v = xmatrix.Verifier{Keys: s.keys, Hints: xmatrix.NewHints(nil)}
+		s.accepts(s.auth().String())
+
+		// A search a second, by the same clock.
+		for i, want := range []bool{true, false, true} {
+			_, err := s.check("PUT", target+"/", body, s.auth().String())
+			if _, got := errors.AsType[*xmatrix.HintError](err); got != want {
+				t.Errorf("%d: got %v, want a hint: %v", i, err, want)
+			}
+			time.Sleep(600 * time.Millisecond) // of the bubble
+		}
+
+		time.Sleep(time.Hour)
+		if _, err := s.check("PUT", target, body, s.auth().String()); !errors.Is(err, fedinvite.ErrUnauthorized) {
+			t.Errorf("got %v, want a refusal: the key has run out", err)
+		}
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -121,15 +122,15 @@ func askVersion(ctx context.Context, t *discovery.Transport, server fedinvite.Se
 	body, err := client.Do(ctx, fedclient.Request{
 		Method:      http.MethodGet,
 		Destination: server,
-		Path:        []string{"_matrix", "federation", "v1", "version"},
+		Path:        strings.Split(versionPath[1:], "/"),
 		MaxReply:    64 << 10,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("asking for %s: %w", versionPath, err)
 	}
 	s, err := parseVersion(body)
 	if err != nil {
-		return nil, fmt.Errorf("the version of %s: %w", server, err)
+		return nil, fmt.Errorf("%s of %s: %w", versionPath, server, err)
 	}
 	s.Address = from
 	return &s, nil

@@ -337,7 +337,7 @@ func TestKeysOfAServerThatIsGone(t *testing.T) {
 // What counts of a notary's answer is signed by the server and by the notary.
 func FuzzNotaryAnswer(f *testing.F) {
 	own, sign := testkey.Signer(f, "a.test", "ed25519:a"), testkey.Signer(f, "notary.test", "ed25519:n")
-	n := &notary{"notary.test", map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:n": {Public: sign.Public()}}}
+	n := &notary{name: "notary.test", keys: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:n": {Public: sign.Public()}}}
 	for _, signers := range [][]fedinvite.Signer{{own, sign}, {own}, {sign}} {
 		f.Add([]byte(`{"server_keys":[` + string(keyDocument(f, "a.test", object{"ed25519:a": object{"key": keyOf(own)}}, object{}, signers...)) + `]}`))
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net/netip"
 
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
@@ -19,26 +18,11 @@ type network struct {
 func (f *flags) network() *network {
 	n := &network{caFile: f.String("ca", "", "")}
 	f.Func("allow", "", func(s string) error {
-		prefixes, err := parseAllowed(s)
+		prefixes, err := discovery.ParsePrefixes(s)
 		n.allow = append(n.allow, prefixes...)
 		return err
 	})
 	return n
-}
-
-// parseAllowed reads a prefix, an address, or the word for our own machine.
-func parseAllowed(s string) ([]netip.Prefix, error) {
-	if s == "loopback" {
-		return discovery.Loopback(), nil
-	}
-	if prefix, err := netip.ParsePrefix(s); err == nil {
-		return []netip.Prefix{prefix}, nil
-	}
-	addr, err := netip.ParseAddr(s)
-	if err != nil || addr.Zone() != "" {
-		return nil, fmt.Errorf(`no prefix such as 10.0.0.0/8, no address and not "loopback"`)
-	}
-	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}, nil
 }
 
 // config reads what the options name.

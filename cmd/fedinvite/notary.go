@@ -21,31 +21,42 @@ import (
 type notary struct {
 	name fedinvite.ServerName // "": none
 	keys map[fedinvite.KeyID]fedinvite.VerifyKey
+
+	given []string // the keys as they were given
 }
 
 // notary defines -notary and -notary-key.
 func (f *flags) notary() *notary {
-	n := &notary{keys: make(map[fedinvite.KeyID]fedinvite.VerifyKey)}
+	n := new(notary)
 	f.Func("notary", "", func(s string) (err error) {
 		n.name, err = fedinvite.ParseServerName(s)
 		return err
 	})
 	f.Func("notary-key", "", func(s string) error {
-		id, encoded, _ := strings.Cut(strings.TrimSpace(s), " ")
-		if version, ok := strings.CutPrefix(id, "ed25519:"); !ok || version == "" {
+		if len(strings.Fields(s)) != 2 {
 			return errors.New(`not of the form "ed25519:ID BASE64"`)
 		}
-		public, err := fedinvite.ParsePublicKey(strings.TrimSpace(encoded))
-		n.keys[fedinvite.KeyID(id)] = fedinvite.VerifyKey{Public: public}
-		return err
+		n.given = append(n.given, s)
+		return nil
 	})
 	return n
 }
 
-// check makes sure that the options fit together.
+// check puts the options together.
 func (n *notary) check() error {
-	if (n.name == "") != (len(n.keys) == 0) {
+	switch {
+	case (n.name == "") != (len(n.given) == 0):
 		return usageError("-notary and -notary-key go together")
+	case n.name == "":
+		return nil
+	}
+	parsed, err := keyring.ParseNotary(string(n.name) + " " + strings.Join(n.given, " "))
+	if err != nil {
+		return usageError(err.Error())
+	}
+	n.keys = make(map[fedinvite.KeyID]fedinvite.VerifyKey, len(parsed.Keys))
+	for id, key := range parsed.Keys {
+		n.keys[id] = fedinvite.VerifyKey{Public: key}
 	}
 	return nil
 }

@@ -222,7 +222,7 @@ func TestResolveFailures(t *testing.T) {
 		{"many addresses", []string{"f.test:1"}, "192.168.0.1  must not be connected to", "f.test:1 has no address that may be connected to"},
 		{"our own machine", []string{"-connect", "localhost:1"}, "::1  failed: ", "connection refused"},
 		{"certificate of another", []string{"-connect", "a.test:" + strconv.Itoa(int(port))}, "certificate for b.test until ", "certificate is valid for b.test, not a.test"},
-		{"nothing there", []string{"-connect", idle + ":1"}, idle + "  failed: ", "connection refused"},
+		{"nothing there", []string{"-connect", idle + ":1"}, idle + "  failed: ", "asking for /_matrix/federation/v1/version: server cannot be reached: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -3,7 +3,7 @@
 //
 //	db, err := sql.Open("sqlite", "file:keys.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
 //	store, err := sqlstore.Open(ctx, db, sqlstore.SQLite)
-//	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Store: store})
+//	ring, err := keyring.New(keyring.Config{Fetcher: client, Store: store})
 //
 // It uses database/sql alone; the driver is the caller's choice, and so is the [sql.DB],
 // which may hold other tables too. The tests use modernc.org/sqlite and

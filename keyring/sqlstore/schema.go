@@ -12,6 +12,7 @@ type SchemaError struct {
 	Known int // the newest that this program knows
 }
 
+// Error returns a text with both versions.
 func (e *SchemaError) Error() string {
 	return fmt.Sprintf("sqlstore: the database has version %d of the schema, this program knows versions up to %d", e.Found, e.Known)
 }

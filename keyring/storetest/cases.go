@@ -23,6 +23,7 @@ var cases = []struct {
 	{"what was saved is loaded", roundTrip},
 	{"times are kept to the millisecond", times},
 	{"only the servers that were asked for are loaded", onlyTheAsked},
+	{"a server that is named twice counts once", namedTwice},
 	{"names are kept byte for byte", names},
 	{"what was saved is seen by all who have it open", seenByAll},
 	{"the later fetched counts, in either order", laterFetched},
@@ -84,7 +85,7 @@ func times(s *scene) {
 
 	for _, r := range s.load("a.example") {
 		if r.ValidUntil.Location() != time.UTC || r.ExpiredAt.Location() != time.UTC || r.Fetched.Location() != time.UTC {
-			s.Errorf("a time that is not in UTC: %+v", r)
+			s.Errorf("a time that is not in UTC: %s", show(r))
 		}
 	}
 }
@@ -93,8 +94,13 @@ func onlyTheAsked(s *scene) {
 	a, b, c := current("a.example", "ed25519:1"), current("b.example", "ed25519:1"), current("c.example", "ed25519:1")
 	s.save(a, b, c)
 	s.holds(a, c)
-	s.same(s.load("b.example", "a.example", "b.example"), []keyring.Record{a, b})
 	s.same(s.load("a.exampl", "a.example.", "A.EXAMPLE", "%", "_.example", ""), nil)
+}
+
+func namedTwice(s *scene) {
+	a, b := current("a.example", "ed25519:1"), current("b.example", "ed25519:1")
+	s.save(a, b)
+	s.same(s.load("b.example", "a.example", "b.example"), []keyring.Record{a, b})
 }
 
 func names(s *scene) {
@@ -374,24 +380,24 @@ func newsOfManyKeys(s *scene) {
 func refused(s *scene) {
 	store, good := s.open(), current("a.example", "ed25519:1")
 	for name, spoil := range map[string]func(r *keyring.Record){
-		"no server":            func(r *keyring.Record) { r.Server = "" },
-		"a long server name":   func(r *keyring.Record) { r.Server = fedinvite.ServerName(strings.Repeat("s", 256)) },
-		"no key ID":            func(r *keyring.Record) { r.KeyID = "" },
-		"no version":           func(r *keyring.Record) { r.KeyID = "ed25519:" },
-		"another algorithm":    func(r *keyring.Record) { r.KeyID = "ed448:1" },
-		"a long key ID":        func(r *keyring.Record) { r.KeyID = fedinvite.KeyID("ed25519:" + strings.Repeat("x", 121)) },
-		"no key":               func(r *keyring.Record) { r.Public = nil },
-		"a key of 31 bytes":    func(r *keyring.Record) { r.Public = r.Public[:31] },
-		"a key of 33 bytes":    func(r *keyring.Record) { r.Public = append(slices.Clone(r.Public), 0) },
-		"valid without an end": func(r *keyring.Record) { r.ValidUntil = time.Time{} },
-		"or almost":            func(r *keyring.Record) { r.ValidUntil = time.Time{}.Add(time.Microsecond) },
-		"the year 10000":       func(r *keyring.Record) { r.ValidUntil = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"before the year 1":    func(r *keyring.Record) { r.Fetched = time.Time{}.Add(-time.Millisecond) },
+		"no server name":     func(r *keyring.Record) { r.Server = "" },
+		"a long server name": func(r *keyring.Record) { r.Server = fedinvite.ServerName(strings.Repeat("s", 256)) },
+		"no key ID":          func(r *keyring.Record) { r.KeyID = "" },
+		"no version":         func(r *keyring.Record) { r.KeyID = "ed25519:" },
+		"another algorithm":  func(r *keyring.Record) { r.KeyID = "ed448:1" },
+		"a long key ID":      func(r *keyring.Record) { r.KeyID = fedinvite.KeyID("ed25519:" + strings.Repeat("x", 121)) },
+		"no key":             func(r *keyring.Record) { r.Public = nil },
+		"a key of 31 bytes":  func(r *keyring.Record) { r.Public = r.Public[:31] },
+		"a key of 33 bytes":  func(r *keyring.Record) { r.Public = append(slices.Clone(r.Public), 0) },
+		"no end of its time": func(r *keyring.Record) { r.ValidUntil = time.Time{} },
+		"almost no end":      func(r *keyring.Record) { r.ValidUntil = time.Time{}.Add(time.Microsecond) },
+		"a time after 9999":  func(r *keyring.Record) { r.ValidUntil = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"a time before 1":    func(r *keyring.Record) { r.Fetched = time.Time{}.Add(-time.Millisecond) },
 	} {
 		bad := good
 		spoil(&bad)
 		if err := store.Save(s.Context(), []keyring.Record{good, bad}); !errors.Is(err, keyring.ErrRecord) {
-			s.Errorf("%s: got %v, want ErrRecord", name, err)
+			s.Errorf("Save of a record with %s: got %v, want ErrRecord", name, err)
 		}
 	}
 	s.same(s.load("a.example"), nil)
@@ -473,7 +479,7 @@ func readersAndWriters(s *scene) {
 						want = odd
 					}
 					if !r.Public.Equal(want.Public) {
-						s.Errorf("half a record: %+v", r)
+						s.Errorf("half a record, half another: %s", show(r))
 					}
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -50,30 +52,54 @@ func (s *scene) load(servers ...fedinvite.ServerName) []keyring.Record {
 // the millisecond, and no others.
 func (s *scene) holds(want ...keyring.Record) {
 	s.Helper()
+	want = slices.Clone(want)
+	sorted(want)
 	var servers []fedinvite.ServerName
 	for _, r := range want {
 		servers = append(servers, r.Server)
 	}
-	want = slices.Clone(want)
-	sorted(want)
-	s.same(s.load(servers...), want)
+	s.same(s.load(slices.Compact(servers)...), want)
 }
 
+// same demands that got, which Load returned, is want; both are sorted.
 func (s *scene) same(got, want []keyring.Record) {
 	s.Helper()
-	for i := range max(len(got), len(want)) {
-		switch {
-		case i >= len(got):
-			s.Errorf("%d records are missing, the first is %+v", len(want)-len(got), want[i])
-			return
-		case i >= len(want):
-			s.Errorf("%d records too many, the first is %+v", len(got)-len(want), got[i])
-			return
-		case !equal(got[i], want[i]):
-			s.Errorf("got record\n%+v, want\n%+v", got[i], want[i])
-			return
+	if text := difference(got, want); text != "" {
+		s.Error(text)
+	}
+}
+
+// difference says what is wrong with the first record that is; "" if none is. Both are
+// sorted, and want has one record for each key.
+func difference(got, want []keyring.Record) string {
+	for i, r := range got {
+		if i > 0 && compareKeys(got[i-1], r) == 0 {
+			return fmt.Sprintf("Load returned two records of one key:\n%s\n%s", show(got[i-1]), show(r))
 		}
 	}
+	for i := range max(len(got), len(want)) {
+		switch {
+		case i == len(got) || i < len(want) && compareKeys(got[i], want[i]) > 0:
+			return fmt.Sprintf("Load returned %d records, want %d; the first that is missing is\n%s", len(got), len(want), show(want[i]))
+		case i == len(want) || compareKeys(got[i], want[i]) < 0:
+			return fmt.Sprintf("Load returned %d records, want %d; the first that should not be there is\n%s", len(got), len(want), show(got[i]))
+		case !equal(got[i], want[i]):
+			return fmt.Sprintf("Load returned\n%s\nwant\n%s", show(got[i]), show(want[i]))
+		}
+	}
+	return ""
+}
+
+// show writes a record with the key as key documents have it, and times as they count.
+func show(r keyring.Record) string {
+	moment := func(t time.Time) string {
+		if t.IsZero() {
+			return "none"
+		}
+		return t.Format("2006-01-02T15:04:05.000Z07:00")
+	}
+	return fmt.Sprintf("{Server %q, KeyID %q, Public %s, ValidUntil %s, ExpiredAt %s, Fetched %s}",
+		r.Server, r.KeyID, base64.RawStdEncoding.EncodeToString(r.Public), moment(r.ValidUntil), moment(r.ExpiredAt), moment(r.Fetched))
 }
 
 func equal(a, b keyring.Record) bool {
@@ -84,9 +110,11 @@ func equal(a, b keyring.Record) bool {
 func sameTime(a, b time.Time) bool { return a.UnixMilli() == b.UnixMilli() && a.IsZero() == b.IsZero() }
 
 func sorted(records []keyring.Record) {
-	slices.SortFunc(records, func(a, b keyring.Record) int {
-		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.KeyID, b.KeyID))
-	})
+	slices.SortFunc(records, compareKeys)
+}
+
+func compareKeys(a, b keyring.Record) int {
+	return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.KeyID, b.KeyID))
 }
 
 // start is the time of most records; its milliseconds are not zero.

@@ -7,6 +7,9 @@
 //			return func() keyring.Store { return open(t, data) }
 //		})
 //	}
+//
+// The names of the subtests say what a Store must do, and failures show records with their
+// keys in base64, as key documents have them.
 package storetest
 
 import (

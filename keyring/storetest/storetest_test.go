@@ -1,0 +1,6 @@
+package storetest_test
+
+import "testing"
+
+// The Store of the example is one.
+func TestTheExample(t *testing.T) { testStore(t) }
