@@ -1,43 +1,9 @@
 package fedinvite
 
 import (
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 )
-
-func TestBase64Vectors(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("testdata", "signing.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors struct {
-		Base64 []struct{ Input, Recommended, Note string }
-	}
-	if err := json.Unmarshal(b, &vectors); err != nil {
-		t.Fatal(err)
-	}
-	if len(vectors.Base64) == 0 {
-		t.Fatal("no vectors")
-	}
-	for _, c := range vectors.Base64 {
-		got, err := DecodeBase64(c.Input)
-		switch c.Recommended {
-		case "error":
-			if !errors.Is(err, ErrBadJSON) || got != nil {
-				t.Errorf("%q (%s): %x, error %v, want ErrBadJSON", c.Input, c.Note, got, err)
-			}
-		case "implementation-defined": // see TestBase64ThatIsNeitherPaddedNorUnpaddedIsRefused
-		default:
-			if err != nil || hex.EncodeToString(got) != c.Recommended {
-				t.Errorf("%q (%s): %x, error %v, want %s", c.Input, c.Note, got, err, c.Recommended)
-			}
-		}
-	}
-}
 
 func TestBase64ThatIsNeitherPaddedNorUnpaddedIsRefused(t *testing.T) {
 	for _, s := range []string{

@@ -2,16 +2,12 @@ package fedinvite_test
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,124 +17,6 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/tidwall/gjson"
 )
-
-type canonicalVector struct {
-	Name   string  `json:"name"`
-	Base64 *string `json:"input_base64"`
-	Gen    *struct {
-		Kind, Open, Mid, Close string
-		N                      int
-	} `json:"input_gen"`
-	Strict  canonicalWant `json:"expect_strict"`
-	Relaxed canonicalWant `json:"expect_relaxed"`
-}
-
-type canonicalWant struct {
-	Base64 *string         `json:"output_base64"`
-	SHA256 string          `json:"output_sha256"`
-	Len    int             `json:"output_len"`
-	Error  string          `json:"error"`
-	Either []canonicalWant `json:"either"`
-}
-
-func canonicalVectors(t testing.TB) []canonicalVector {
-	t.Helper()
-	data, err := os.ReadFile("testdata/canonicaljson.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct{ Vectors []canonicalVector }
-	if err := json.Unmarshal(data, &file); err != nil {
-		t.Fatal(err)
-	}
-	if len(file.Vectors) < 150 {
-		t.Fatalf("only %d vectors", len(file.Vectors))
-	}
-	return file.Vectors
-}
-
-func (v *canonicalVector) input(t testing.TB) []byte {
-	t.Helper()
-	if v.Base64 != nil {
-		b, err := base64.StdEncoding.DecodeString(*v.Base64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	g := v.Gen
-	switch g.Kind {
-	case "nest":
-		return []byte(strings.Repeat(g.Open, g.N) + g.Mid + strings.Repeat(g.Close, g.N))
-	case "keys":
-		b := []byte("{")
-		for i := range g.N {
-			b = fmt.Appendf(b, `"k%d":%d,`, g.N-i, i)
-		}
-		b[len(b)-1] = '}'
-		return b
-	}
-	t.Fatalf("unknown generator %q", g.Kind)
-	return nil
-}
-
-var vectorCategories = map[string]error{
-	"syntax":                 fedinvite.ErrNotJSON,
-	"invalid_utf8":           fedinvite.ErrBadText,
-	"lone_surrogate":         fedinvite.ErrBadText,
-	"duplicate_key":          fedinvite.ErrDuplicateKey,
-	"number_not_integer":     fedinvite.ErrBadNumber,
-	"number_out_of_range":    fedinvite.ErrBadNumber,
-	"number_too_many_digits": fedinvite.ErrBadNumber,
-	"depth":                  fedinvite.ErrTooDeep,
-}
-
-func (w canonicalWant) check(t *testing.T, out []byte, err error) {
-	t.Helper()
-	for _, either := range w.Either {
-		// Of the ways to treat deep nesting, ours is to refuse it.
-		if either.Error == "depth" {
-			w = either
-		}
-	}
-	switch {
-	case w.Error != "":
-		want, ok := vectorCategories[w.Error]
-		if !ok {
-			t.Fatalf("unknown category %q", w.Error)
-		}
-		if !errors.Is(err, want) {
-			t.Errorf("error %v, want %v", err, want)
-		}
-	case err != nil:
-		t.Errorf("unexpected error: %v", err)
-	case w.Base64 != nil:
-		if want, _ := base64.StdEncoding.DecodeString(*w.Base64); !bytes.Equal(out, want) {
-			t.Errorf("got  %s\nwant %s", out, want)
-		}
-	default:
-		sum := sha256.Sum256(out)
-		if got := hex.EncodeToString(sum[:]); got != w.SHA256 || len(out) != w.Len {
-			t.Errorf("got %s (%d bytes), want %s (%d)", got, len(out), w.SHA256, w.Len)
-		}
-	}
-}
-
-func TestCanonicalVectors(t *testing.T) {
-	for _, v := range canonicalVectors(t) {
-		t.Run(v.Name, func(t *testing.T) {
-			in := v.input(t)
-			if v.Name == "depth_unclosed_1000000" {
-				// Too deep and unfinished: the fault that comes first is named.
-				v.Strict.Error, v.Relaxed.Error = "depth", "depth"
-			}
-			out, err := fedinvite.CanonicalJSON(in)
-			v.Strict.check(t, out, err)
-			out, err = fedinvite.LegacyCanonicalJSON(in)
-			v.Relaxed.check(t, out, err)
-		})
-	}
-}
 
 func nestJSON(open, mid, end string, n int) string {
 	return strings.Repeat(open, n) + mid + strings.Repeat(end, n)
@@ -686,9 +564,9 @@ func checkCanonical(t testing.TB, src []byte, mustPass bool) {
 }
 
 func FuzzCanonicalJSON(f *testing.F) {
-	for _, v := range canonicalVectors(f) {
-		if v.Base64 != nil {
-			f.Add(v.input(f))
+	for _, v := range vectors[canonicalVector](f, "canonicaljson/canonicaljson").Cases {
+		if v.Gen == nil {
+			f.Add(v.bytes(f))
 		}
 	}
 	for _, seed := range adversarial() {

@@ -12,23 +12,23 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"golang.org/x/crypto/ed25519"
 )
 
 func FuzzParseEvent(f *testing.F) {
 	versions := fedinvite.RoomVersions()
 	add := func(raw []byte, v fedinvite.RoomVersion) { f.Add(raw, uint8(slices.Index(versions, v))) }
-	vectors := loadEventVectors(f)
-	for _, c := range vectors.Events {
+	for _, c := range eventVectors(f) {
 		add([]byte(c.SignedEvent), c.RoomVersion)
 	}
-	for _, c := range vectors.EdgeCases {
-		add([]byte(c.Event), c.RoomVersion)
+	for _, c := range vectors[formatVector](f, "events/format").Cases {
+		add(vectorText(f, c.Event, c.EventBase64), c.RoomVersion)
 	}
-	for _, c := range vectors.Receive {
-		add(fromBase64(f, c.EventBase64), c.RoomVersion)
+	for _, c := range vectors[receivedVector](f, "events/receive").Cases {
+		add(vectorText(f, c.Event, c.EventBase64), c.RoomVersion)
 	}
-	for _, c := range vectors.RequiredSigners.Cases {
+	for _, c := range vectors[signersVector](f, "events/required-signers").Cases {
 		add([]byte(c.Event), c.RoomVersion)
 	}
 	for _, v := range versions {
@@ -36,7 +36,7 @@ func FuzzParseEvent(f *testing.F) {
 		add(createEvent(f, v), v)
 		add(newInvite(f, inviteDraft(v), v).AppendJSON(nil), v)
 	}
-	signer, keys := newSigner(f, "a.example"), keysOf(f, "a.example")
+	signer, keys := invitetest.Signer("a.example"), invitetest.Keys("a.example")
 	f.Fuzz(func(t *testing.T, raw []byte, version uint8) {
 		rules := rulesOf(t, versions[int(version)%len(versions)])
 		before := bytes.Clone(raw)
@@ -133,13 +133,10 @@ func (k anyKey) VerifyKey(context.Context, fedinvite.ServerName, fedinvite.KeyID
 }
 
 func FuzzVerifyJSON(f *testing.F) {
-	vectors := loadSigningVectors(f)
-	for _, c := range vectors.Verify {
-		key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(c.PublicKey, "="))
-		if err != nil {
-			f.Fatal(err)
+	for _, c := range vectors[verifyVector](f, "signatures/verify").Cases {
+		for _, key := range c.Keys.keyMap(f)[c.ServerName] {
+			f.Add(vectorText(f, c.Object, c.ObjectBase64), string(c.ServerName), []byte(key.Public), make([]byte, 64))
 		}
-		f.Add(fromBase64(f, c.ObjectBase64), c.ServerName, key, make([]byte, 64))
 	}
 	small := append([]byte{1}, make([]byte, 31)...)
 	object := []byte(`{"signatures":{"a.example":{"ed25519:1":"` + base64.RawStdEncoding.EncodeToString(append(small, make([]byte, 32)...)) + `"}}}`)
@@ -147,7 +144,7 @@ func FuzzVerifyJSON(f *testing.F) {
 		f.Add(object, "a.example", make([]byte, length), make([]byte, length+32))
 	}
 	f.Add(object, "a.example", small, append(small, make([]byte, 32)...))
-	signer := newSigner(f, "a.example")
+	signer := invitetest.Signer("a.example")
 	signed, err := fedinvite.SignJSON(f.Context(), []byte(`{"a":[1,{"b":null}],"signatures":{"a.example":{"ed448:1":"x"}},"unsigned":{}}`), signer)
 	if err != nil {
 		f.Fatal(err)
@@ -235,11 +232,11 @@ func checkSignatures(t *testing.T, object []byte, server string, public []byte) 
 // way by which it is read must not show.
 func FuzzMergeReply(f *testing.F) {
 	versions := []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV11}
-	keys := keysOf(f, "a.example", "b.example")
+	keys := invitetest.Keys("a.example", "b.example")
 	var all []*fedinvite.Event
 	for _, v := range versions {
 		sent := newInvite(f, inviteDraft(v), v)
-		reply := replyTo(f, sent, newSigner(f, "b.example")).AppendJSON(nil)
+		reply := replyTo(f, sent, invitetest.Signer("b.example")).AppendJSON(nil)
 		unsigned := mustParse(f, changedMembers(f, reply, func(m members) { delete(m, "signatures") }), rulesOf(f, v))
 		annotated := mustParse(f, changedMembers(f, reply, func(m members) { m["unsigned"] = `{"age":1.5}` }), rulesOf(f, v))
 		all = append(all, sent, unsigned, annotated)
@@ -286,7 +283,7 @@ func FuzzNewInvite(f *testing.F) {
 		f.Add([]byte(content), "@bob:b.example", false)
 		f.Add([]byte(content), `@b"\é:b.example`, true)
 	}
-	signer := newSigner(f, "a.example")
+	signer := invitetest.Signer("a.example")
 	f.Fuzz(func(t *testing.T, content []byte, invitee string, early bool) {
 		v := fedinvite.RoomV11
 		if early {

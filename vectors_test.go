@@ -1,11 +1,14 @@
 package fedinvite_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,17 +20,224 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 )
 
-// The vectors in testdata were made with several independent implementations;
-// testdata/README.md says how to read them.
+//go:generate go run ./internal/vectors
 
-func loadVectors(t testing.TB, name string, into any) {
+// The tests named TestVectors… run the files of testdata/vectors, whose README tells how to
+// read them. vectorTests are the kinds that have one.
+var vectorTests = []string{
+	"canonicaljson/canonicaljson",
+	"signatures/sign", "signatures/verify", "signatures/ed25519", "signatures/base64", "signatures/key-ids", "signatures/several-keys",
+	"events/v*", "events/published", "events/format", "events/receive", "events/required-signers", "events/third-party-unsigned",
+	"redactions/redactions",
+	"xmatrix/parse", "xmatrix/sign", "xmatrix/verify",
+	"invites-in/*",
+	"invites-out/drafts", "invites-out/replies", "invites-out/fallback",
+}
+
+// vectorHead is what every case begins with.
+type vectorHead struct {
+	Name     string `json:"name"`
+	Sentence string `json:"sentence"`
+	Spec     string `json:"spec"`
+	Note     string `json:"note"`
+}
+
+// vectorFile is a file of cases.
+type vectorFile[C any] struct {
+	Kind   string                 `json:"kind"`
+	About  string                 `json:"about"`
+	Source string                 `json:"source"`
+	Worlds map[string]vectorWorld `json:"worlds"`
+	Cases  []C                    `json:"cases"`
+}
+
+// vectors reads a file. A member that C does not have is an error: it would not be looked at.
+func vectors[C any](t testing.TB, kind string) vectorFile[C] {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", name))
+	text, err := os.ReadFile(filepath.Join("testdata", "vectors", filepath.FromSlash(kind)+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(b, into); err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	var f vectorFile[C]
+	if err := d.Decode(&f); err != nil {
+		t.Fatalf("%s: %v", kind, err)
+	}
+	if f.Kind != kind || len(f.Cases) == 0 {
+		t.Fatalf("%s: kind %q, %d cases", kind, f.Kind, len(f.Cases))
+	}
+	return f
+}
+
+// vectorKinds returns the kinds that match a pattern, in order.
+func vectorKinds(t testing.TB, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join("testdata", "vectors", filepath.FromSlash(pattern)+".json"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no files for %s: %v", pattern, err)
+	}
+	var kinds []string
+	for _, name := range names {
+		kind, err := filepath.Rel(filepath.Join("testdata", "vectors"), strings.TrimSuffix(name, ".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, filepath.ToSlash(kind))
+	}
+	return kinds
+}
+
+// A file must not change without the manifest, and every file must have a test.
+func TestVectorsManifest(t *testing.T) {
+	type entry struct {
+		Path   string `json:"path"`
+		SHA256 string `json:"sha256"`
+		Cases  int    `json:"cases"`
+	}
+	var manifest struct {
+		Version string  `json:"version"`
+		Spec    string  `json:"spec_version"`
+		Cases   int     `json:"cases"`
+		Files   []entry `json:"files"`
+	}
+	root := filepath.Join("testdata", "vectors")
+	text, err := os.ReadFile(filepath.Join(root, "manifest.json"))
+	if err != nil {
 		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	if manifest.Version == "" || manifest.Spec == "" {
+		t.Error("the manifest has no version")
+	}
+	var got []entry
+	total := 0
+	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		local, _ := filepath.Rel(root, name)
+		if err != nil || d.IsDir() || local == "README.md" || local == "manifest.json" {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		var f vectorFile[vectorHead]
+		if err := json.Unmarshal(text, &f); err != nil {
+			return err
+		}
+		checkNames(t, name, f.Cases)
+		sum := sha256.Sum256(text)
+		got = append(got, entry{filepath.ToSlash(local), hex.EncodeToString(sum[:]), len(f.Cases)})
+		total += len(f.Cases)
+		kind := strings.TrimSuffix(filepath.ToSlash(local), ".json")
+		if !slices.ContainsFunc(vectorTests, func(pattern string) bool {
+			ok, _ := filepath.Match(pattern, kind)
+			return ok
+		}) {
+			t.Errorf("no test runs %s", kind)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(manifest.Files, got); diff != "" {
+		t.Errorf("raise the version in internal/vectors and go generate; -manifest +files\n%s", diff)
+	}
+	if manifest.Cases != total {
+		t.Errorf("the manifest counts %d cases, there are %d", manifest.Cases, total)
+	}
+}
+
+func checkNames(t *testing.T, file string, cases []vectorHead) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, c := range cases {
+		if c.Name == "" || seen[c.Name] {
+			t.Errorf("%s: name %q is empty or there twice", file, c.Name)
+		}
+		seen[c.Name] = true
+	}
+}
+
+// vectorKeys are the keys of servers as the vectors have them.
+type vectorKeys map[fedinvite.ServerName]map[fedinvite.KeyID]struct {
+	Public     string `json:"public_key"`
+	ValidUntil int64  `json:"valid_until_ts"`
+	Expired    int64  `json:"expired_ts"`
+}
+
+func (v vectorKeys) keyMap(t testing.TB) fedinvite.KeyMap {
+	t.Helper()
+	keys := fedinvite.KeyMap{}
+	for server, known := range v {
+		keys[server] = map[fedinvite.KeyID]fedinvite.VerifyKey{}
+		for id, k := range known {
+			// A key that is malformed is taken as it is, because that is what a
+			// KeySource of another author may return.
+			key := pinned(t, string(server), string(id), k.Public)[server][id]
+			if k.ValidUntil != 0 {
+				key.ValidUntil = time.UnixMilli(k.ValidUntil)
+			}
+			if k.Expired != 0 {
+				key.ExpiredAt = time.UnixMilli(k.Expired)
+			}
+			keys[server][id] = key
+		}
+	}
+	return keys
+}
+
+// vectorText is a text or, where it is no UTF-8, its base64.
+func vectorText(t testing.TB, text, encoded string) []byte {
+	t.Helper()
+	if encoded != "" {
+		return fromBase64(t, encoded)
+	}
+	return []byte(text)
+}
+
+// vectorGen is a text that is described.
+type vectorGen struct {
+	Concat []struct {
+		Text  string `json:"text"`
+		Times int    `json:"times"`
+	} `json:"concat"`
+	CountdownKeys int `json:"countdown_keys"`
+}
+
+func (g *vectorGen) bytes() []byte {
+	var b []byte
+	for _, part := range g.Concat {
+		b = append(b, strings.Repeat(part.Text, part.Times)...)
+	}
+	if n := g.CountdownKeys; n > 0 {
+		b = append(b, '{')
+		for i := range n {
+			b = fmt.Appendf(b, `"k%d":%d,`, n-i, i)
+		}
+		b[len(b)-1] = '}'
+	}
+	return b
+}
+
+// A wantAccept checks an error against "accept", "reject" or "implementation-defined".
+func wantAccept(t *testing.T, expect string, err error) {
+	t.Helper()
+	switch expect {
+	case "accept":
+		if err != nil {
+			t.Errorf("refused: %v", err)
+		}
+	case "reject":
+		if err == nil {
+			t.Error("accepted")
+		}
+	case "implementation-defined":
+	default:
+		t.Errorf("unknown expectation %q", expect)
 	}
 }
 
@@ -53,8 +263,7 @@ func signerFromSeed(t testing.TB, server, keyID, seed string) fedinvite.Signer {
 	return s
 }
 
-// pinned returns a KeyMap of one key; a key that is malformed is taken as it is,
-// because that is what a KeySource of another author may return.
+// pinned returns a KeyMap of one key.
 func pinned(t testing.TB, server, keyID, public string) fedinvite.KeyMap {
 	t.Helper()
 	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(public, "="))
@@ -73,348 +282,19 @@ func canonicalText(t testing.TB, s string) string {
 	return string(b)
 }
 
-type eventVectors struct {
-	PublicKey string `json:"public_key"`
-	Events    []struct {
-		Name             string                `json:"name"`
-		RoomVersion      fedinvite.RoomVersion `json:"room_version"`
-		Event            string                `json:"event"`
-		ServerName       string                `json:"server_name"`
-		KeyID            string                `json:"key_id"`
-		Seed             string                `json:"seed"`
-		ContentHash      string                `json:"content_hash"`
-		Signature        string                `json:"signature"`
-		SignedEvent      string                `json:"signed_event"`
-		RedactedEvent    string                `json:"redacted_event"`
-		ReferenceHash    string                `json:"reference_hash"`
-		ReferenceHashURL string                `json:"reference_hash_urlsafe"`
-		EventID          string                `json:"event_id"`
-	} `json:"events"`
-	EdgeCases []struct {
-		Name        string                `json:"name"`
-		RoomVersion fedinvite.RoomVersion `json:"room_version"`
-		Event       string                `json:"event"`
-		Note        string                `json:"note"`
-		Recommended struct {
-			Action      string `json:"action"`
-			Ref         string `json:"ref"`
-			ContentHash string `json:"content_hash"`
-			Redacted    string `json:"redacted"`
-		} `json:"recommended"`
-	} `json:"edge_cases"`
-	Receive []struct {
-		Name        string                `json:"name"`
-		RoomVersion fedinvite.RoomVersion `json:"room_version"`
-		EventBase64 string                `json:"event_base64"`
-		Expect      string                `json:"expect"`
-		EventID     string                `json:"event_id"`
-		Result      string                `json:"result_canonical_without_unsigned"`
-		Server      string                `json:"server"`
-		Key         string                `json:"key"`
-		Pub         string                `json:"pub"`
-	} `json:"receive"`
-	RequiredSigners struct {
-		Cases []struct {
-			Name            string                `json:"name"`
-			RoomVersion     fedinvite.RoomVersion `json:"room_version"`
-			Event           string                `json:"event"`
-			RequiredSigners []string              `json:"required_signers"`
-			Note            string                `json:"note"`
-		} `json:"cases"`
-		Hazards []struct {
-			Name        string                `json:"name"`
-			RoomVersion fedinvite.RoomVersion `json:"room_version"`
-			Event       string                `json:"event"`
-			Expect      string                `json:"expect"`
-			Note        string                `json:"note"`
-		} `json:"hazards"`
-	} `json:"required_signers"`
-}
-
-func loadEventVectors(t testing.TB) (v eventVectors) {
-	loadVectors(t, "events.json", &v)
-	return v
-}
-
-// A forged third-party invite whose content hash is wrong must not end as an
-// ordinary invite that nobody signed.
-func TestEventVectorsHazards(t *testing.T) {
-	v := loadEventVectors(t)
-	if len(v.RequiredSigners.Hazards) == 0 {
-		t.Fatal("no hazards in the vectors")
-	}
-	for _, c := range v.RequiredSigners.Hazards {
-		t.Run(c.Name+"/v"+string(c.RoomVersion), func(t *testing.T) {
-			if c.Expect != "drop" {
-				t.Fatalf("unknown expectation %q", c.Expect)
-			}
-			e, err := fedinvite.ParseEvent([]byte(c.Event), rulesOf(t, c.RoomVersion))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if e.HashOK() {
-				t.Fatal("the hazard needs a content hash that is wrong")
-			}
-			keys := pinned(t, "good.example", "ed25519:1", v.PublicKey)
-			for name, e := range map[string]*fedinvite.Event{"received": e, "redacted": e.Redacted()} {
-				if got := e.RequiredSigners(); !slices.Contains(got, "good.example") {
-					t.Errorf("%s: required signers %q lack the sender's server", name, got)
-				}
-				if err := e.Verify(t.Context(), keys); err == nil {
-					t.Errorf("%s: verified", name)
-				}
-			}
-		})
-	}
-}
-
-func TestEventVectorsRequiredSigners(t *testing.T) {
-	for _, c := range loadEventVectors(t).RequiredSigners.Cases {
-		t.Run(c.Name+"/v"+string(c.RoomVersion), func(t *testing.T) {
-			// The vectors' hashes are made up; these cases are about events whose
-			// hash is right.
-			e, err := fedinvite.ParseEvent(rehash(t, c.Event, c.RoomVersion), rulesOf(t, c.RoomVersion))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := []string{}
-			for _, s := range e.RequiredSigners() {
-				got = append(got, string(s))
-			}
-			slices.Sort(got)
-			if diff := cmp.Diff(c.RequiredSigners, got); diff != "" {
-				t.Errorf("required signers (%s): -want +got\n%s", c.Note, diff)
-			}
-		})
-	}
-}
-
-// rehash returns the event with the content hash that it should have.
-func rehash(t testing.TB, event string, v fedinvite.RoomVersion) []byte {
+// withoutMember returns an object in canonical form without one of its members.
+func withoutMember(t testing.TB, object, name string) string {
 	t.Helper()
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(event), &members); err != nil {
+	if err := json.Unmarshal([]byte(object), &members); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := members["room_id"]; !ok {
-		members["room_id"] = json.RawMessage(`"!x:a.example"`)
-		if v == fedinvite.RoomV12 {
-			members["room_id"] = json.RawMessage(`"!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM"`)
-		}
-	}
+	delete(members, name)
 	b, err := json.Marshal(members)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := fedinvite.SignEventJSON(t.Context(), b, rulesOf(t, v), newSigner(t, "nobody.example"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed
-}
-
-func TestEventVectors(t *testing.T) {
-	v := loadEventVectors(t)
-	for _, c := range v.Events {
-		t.Run(c.Name+"/v"+string(c.RoomVersion), func(t *testing.T) {
-			rules := rulesOf(t, c.RoomVersion)
-			signer := signerFromSeed(t, c.ServerName, c.KeyID, c.Seed)
-			signed, err := fedinvite.SignEventJSON(t.Context(), []byte(c.Event), rules, signer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(canonicalText(t, c.SignedEvent), string(signed)); diff != "" {
-				t.Errorf("signed event: -want +got\n%s", diff)
-			}
-			e, err := fedinvite.ParseEvent([]byte(c.SignedEvent), rules)
-			if err != nil {
-				t.Fatal(err)
-			}
-			content, reference := e.ContentHash(), e.ReferenceHash()
-			got := map[string]string{
-				"content hash":            base64.RawStdEncoding.EncodeToString(content[:]),
-				"reference hash":          base64.RawStdEncoding.EncodeToString(reference[:]),
-				"reference hash URL-safe": base64.RawURLEncoding.EncodeToString(reference[:]),
-				"event ID":                e.ID(),
-				"redacted":                string(e.Redacted().AppendJSON(nil)),
-				"hash OK":                 fmt.Sprint(e.HashOK()),
-			}
-			want := map[string]string{
-				"content hash":            c.ContentHash,
-				"reference hash":          c.ReferenceHash,
-				"reference hash URL-safe": c.ReferenceHashURL,
-				"event ID":                c.EventID,
-				"redacted":                canonicalText(t, c.RedactedEvent),
-				"hash OK":                 "true",
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("-want +got\n%s", diff)
-			}
-			keys := pinned(t, c.ServerName, c.KeyID, v.PublicKey)
-			for name, e := range map[string]*fedinvite.Event{"event": e, "redacted": e.Redacted()} {
-				if err := e.Verify(t.Context(), keys, fedinvite.ServerName(c.ServerName)); err != nil {
-					t.Errorf("%s: %v", name, err)
-				}
-				if e.ID() != c.EventID {
-					t.Errorf("%s: ID %s", name, e.ID())
-				}
-			}
-		})
-	}
-}
-
-func TestEventVectorsEdgeCases(t *testing.T) {
-	for _, c := range loadEventVectors(t).EdgeCases {
-		t.Run(c.Name+"/v"+string(c.RoomVersion), func(t *testing.T) {
-			e, err := fedinvite.ParseEvent([]byte(c.Event), rulesOf(t, c.RoomVersion))
-			switch {
-			case strings.HasPrefix(c.Recommended.Action, "reject"):
-				if err == nil {
-					t.Errorf("accepted: %s", c.Note)
-				}
-			case c.Recommended.Action == "hash":
-				if err != nil {
-					t.Fatal(err)
-				}
-				reference, content := e.ReferenceHash(), e.ContentHash()
-				if got := base64.RawURLEncoding.EncodeToString(reference[:]); got != c.Recommended.Ref {
-					t.Errorf("reference hash %s, want %s", got, c.Recommended.Ref)
-				}
-				if got := base64.RawStdEncoding.EncodeToString(content[:]); c.Recommended.ContentHash != "" && got != c.Recommended.ContentHash {
-					t.Errorf("content hash %s, want %s", got, c.Recommended.ContentHash)
-				}
-				if c.Recommended.Redacted != "" {
-					if diff := cmp.Diff(c.Recommended.Redacted, string(e.Redacted().AppendJSON(nil))); diff != "" {
-						t.Errorf("redacted: -want +got\n%s", diff)
-					}
-				}
-			case c.Recommended.Action == "implementation-defined": // what this package does is tested in event_test.go
-			default:
-				t.Errorf("unknown action %q", c.Recommended.Action)
-			}
-		})
-	}
-}
-
-// The whole of "Checks performed on receipt of a PDU", steps 1 to 3.
-func TestEventVectorsReceive(t *testing.T) {
-	for _, c := range loadEventVectors(t).Receive {
-		t.Run(c.Name+"/v"+string(c.RoomVersion), func(t *testing.T) {
-			raw, err := base64.StdEncoding.DecodeString(c.EventBase64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, id, kept := receivePDU(t, raw, rulesOf(t, c.RoomVersion), pinned(t, c.Server, c.Key, c.Pub))
-			if c.Expect == "implementation-defined" {
-				return
-			}
-			if got != c.Expect {
-				t.Fatalf("%s, want %s", got, c.Expect)
-			}
-			if got == "drop" {
-				return
-			}
-			if id != c.EventID {
-				t.Errorf("event ID %s, want %s", id, c.EventID)
-			}
-			if diff := cmp.Diff(c.Result, kept); diff != "" {
-				t.Errorf("kept copy: -want +got\n%s", diff)
-			}
-		})
-	}
-}
-
-func receivePDU(t *testing.T, raw []byte, rules fedinvite.Rules, keys fedinvite.KeySource) (verdict, id, kept string) {
-	e, err := fedinvite.ParseEvent(raw, rules)
-	if err != nil {
-		return "drop", "", ""
-	}
-	if err := e.Verify(t.Context(), keys); err != nil {
-		return "drop", "", ""
-	}
-	verdict = "accept_full"
-	if !e.HashOK() {
-		verdict = "accept_redacted"
-		e = e.Redacted()
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(e.AppendJSON(nil), &members); err != nil {
-		t.Fatal(err)
-	}
-	delete(members, "unsigned")
-	b, err := json.Marshal(members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return verdict, e.ID(), canonicalText(t, string(b))
-}
-
-type signingVectors struct {
-	PublicKey string `json:"public_key"`
-	Sign      []struct {
-		Name         string `json:"name"`
-		ObjectBase64 string `json:"object_base64"`
-		ServerName   string `json:"server_name"`
-		KeyID        string `json:"key_id"`
-		Seed         string `json:"seed"`
-		SignedBytes  string `json:"signed_bytes"`
-		Signature    string `json:"signature"`
-		SignedObject string `json:"signed_object"`
-	} `json:"sign"`
-	Verify []struct {
-		Name         string `json:"name"`
-		ObjectBase64 string `json:"object_base64"`
-		ServerName   string `json:"server_name"`
-		KeyID        string `json:"key_id"`
-		PublicKey    string `json:"public_key"`
-		Expect       string `json:"expect"`
-		Note         string `json:"note"`
-	} `json:"verify"`
-	Ed25519Edge []struct {
-		Name          string `json:"name"`
-		PublicKeyHex  string `json:"public_key_hex"`
-		SignatureHex  string `json:"signature_hex"`
-		MessageBase64 string `json:"message_base64"`
-		Recommended   string `json:"recommended"`
-	} `json:"ed25519_edge"`
-	Base64 []struct {
-		Input       string `json:"input"`
-		Recommended string `json:"recommended"`
-		Note        string `json:"note"`
-	} `json:"base64"`
-	KeyID []struct {
-		KeyID       string `json:"key_id"`
-		Recommended string `json:"recommended"`
-	} `json:"key_id"`
-	EventSign []struct {
-		Name               string          `json:"name"`
-		Event              json.RawMessage `json:"event"`
-		ServerName         string          `json:"server_name"`
-		KeyID              string          `json:"key_id"`
-		Seed               string          `json:"seed"`
-		ContentHash        string          `json:"content_hash"`
-		Signature          string          `json:"signature"`
-		SignatureInV11     string          `json:"signature_in_v11_v12"`
-		SignatureInV11Note string          `json:"note"`
-	} `json:"event_sign"`
-	MultiKey struct {
-		Cases []struct {
-			Name        string                `json:"name"`
-			RoomVersion fedinvite.RoomVersion `json:"room_version"`
-			EventBase64 string                `json:"event_base64"`
-			ServerName  string                `json:"server_name"`
-			KnownKeys   map[string]string     `json:"known_keys"`
-			ValidUntil  map[string]int64      `json:"valid_until"`
-			ExpiredTS   map[string]int64      `json:"expired_ts"`
-			Expect      string                `json:"expect"`
-			Note        string                `json:"note"`
-		} `json:"cases"`
-	} `json:"multi_key"`
-}
-
-func loadSigningVectors(t testing.TB) (v signingVectors) {
-	loadVectors(t, "signing.json", &v)
-	return v
+	return canonicalText(t, string(b))
 }
 
 func fromBase64(t testing.TB, s string) []byte {
@@ -426,28 +306,6 @@ func fromBase64(t testing.TB, s string) []byte {
 	return b
 }
 
-func TestSigningVectorsSign(t *testing.T) {
-	for _, c := range loadSigningVectors(t).Sign {
-		t.Run(c.Name, func(t *testing.T) {
-			signer := &recordingSigner{Signer: signerFromSeed(t, c.ServerName, c.KeyID, c.Seed)}
-			got, err := fedinvite.SignJSON(t.Context(), fromBase64(t, c.ObjectBase64), signer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(c.SignedBytes, string(signer.message)); diff != "" {
-				t.Errorf("signed bytes: -want +got\n%s", diff)
-			}
-			want := canonicalText(t, c.SignedObject)
-			if c.Name == "unsigned_null_value" { // the vector's maker drops a null unsigned; we keep what is not ours
-				want = strings.TrimSuffix(want, "}") + `,"unsigned":null}`
-			}
-			if diff := cmp.Diff(want, string(got)); diff != "" {
-				t.Errorf("signed object: -want +got\n%s", diff)
-			}
-		})
-	}
-}
-
 // recordingSigner keeps the message that it was asked to sign.
 type recordingSigner struct {
 	fedinvite.Signer
@@ -457,109 +315,4 @@ type recordingSigner struct {
 func (s *recordingSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
 	s.message = append([]byte(nil), message...)
 	return s.Signer.Sign(ctx, message)
-}
-
-func TestSigningVectorsVerify(t *testing.T) {
-	for _, c := range loadSigningVectors(t).Verify {
-		t.Run(c.Name, func(t *testing.T) {
-			keys := pinned(t, c.ServerName, c.KeyID, c.PublicKey)
-			err := fedinvite.VerifyJSON(t.Context(), fromBase64(t, c.ObjectBase64), fedinvite.ServerName(c.ServerName), keys, time.Time{})
-			switch c.Expect {
-			case "accept":
-				if err != nil {
-					t.Errorf("refused: %v (%s)", err, c.Note)
-				}
-			case "reject":
-				if err == nil {
-					t.Errorf("accepted (%s)", c.Note)
-				}
-			case "implementation-defined":
-			default:
-				t.Errorf("unknown expectation %q", c.Expect)
-			}
-		})
-	}
-}
-
-func TestSigningVectorsEd25519Edge(t *testing.T) {
-	for _, c := range loadSigningVectors(t).Ed25519Edge {
-		t.Run(c.Name, func(t *testing.T) {
-			public, err := hex.DecodeString(c.PublicKeyHex)
-			if err != nil {
-				t.Fatal(err)
-			}
-			signature, err := hex.DecodeString(c.SignatureHex)
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = fedinvite.VerifyKey{Public: public}.Verify(fromBase64(t, c.MessageBase64), signature)
-			if got := err == nil; got != (c.Recommended == "accept") {
-				t.Errorf("verified: %v, recommended: %s", got, c.Recommended)
-			}
-		})
-	}
-}
-
-func TestSigningVectorsEventSign(t *testing.T) {
-	for _, c := range loadSigningVectors(t).EventSign {
-		for _, version := range fedinvite.RoomVersions() {
-			t.Run(c.Name+"/v"+string(version), func(t *testing.T) {
-				signed, err := fedinvite.SignEventJSON(t.Context(), c.Event, rulesOf(t, version), signerFromSeed(t, c.ServerName, c.KeyID, c.Seed))
-				if err != nil {
-					t.Fatal(err)
-				}
-				var got struct {
-					Hashes     struct{ SHA256 string }
-					Signatures map[string]map[string]string
-				}
-				if err := json.Unmarshal(signed, &got); err != nil {
-					t.Fatal(err)
-				}
-				if got.Hashes.SHA256 != c.ContentHash {
-					t.Errorf("content hash %s, want %s", got.Hashes.SHA256, c.ContentHash)
-				}
-				want := c.Signature
-				if version == fedinvite.RoomV11 || version == fedinvite.RoomV12 {
-					want = c.SignatureInV11
-				}
-				if s := got.Signatures[c.ServerName][c.KeyID]; want != "" && s != want {
-					t.Errorf("signature %s, want %s", s, want)
-				}
-			})
-		}
-	}
-}
-
-func TestSigningVectorsMultiKey(t *testing.T) {
-	for _, c := range loadSigningVectors(t).MultiKey.Cases {
-		t.Run(c.Name+"/v"+string(c.RoomVersion), func(t *testing.T) {
-			keys := fedinvite.KeyMap{}
-			known := map[fedinvite.KeyID]fedinvite.VerifyKey{}
-			for id, public := range c.KnownKeys {
-				key := pinned(t, "x", id, public)["x"][fedinvite.KeyID(id)]
-				if ts, ok := c.ValidUntil[id]; ok {
-					key.ValidUntil = time.UnixMilli(ts)
-				}
-				if ts, ok := c.ExpiredTS[id]; ok {
-					key.ExpiredAt = time.UnixMilli(ts)
-				}
-				known[fedinvite.KeyID(id)] = key
-			}
-			keys[fedinvite.ServerName(c.ServerName)] = known
-			e, err := fedinvite.ParseEvent(fromBase64(t, c.EventBase64), rulesOf(t, c.RoomVersion))
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = e.Verify(t.Context(), keys)
-			switch {
-			case strings.HasPrefix(c.Expect, "implementation-defined"):
-			case c.Expect == "accept" && err != nil:
-				t.Errorf("refused: %v (%s)", err, c.Note)
-			case c.Expect == "reject" && err == nil:
-				t.Errorf("accepted (%s)", c.Note)
-			case c.Expect != "accept" && c.Expect != "reject":
-				t.Errorf("unknown expectation %q", c.Expect)
-			}
-		})
-	}
 }

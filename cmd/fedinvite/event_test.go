@@ -3,51 +3,59 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// vectors are the module's own test vectors.
-type vectors struct {
-	Events []struct {
-		Name          string `json:"name"`
-		RoomVersion   string `json:"room_version"`
-		Event         string `json:"event"`
-		ServerName    string `json:"server_name"`
-		KeyID         string `json:"key_id"`
-		ContentHash   string `json:"content_hash"`
-		SignedEvent   string `json:"signed_event"`
-		RedactedEvent string `json:"redacted_event"`
-		ReferenceHash string `json:"reference_hash"`
-		EventID       string `json:"event_id"`
-	} `json:"events"`
-	Receive []struct {
-		Name        string `json:"name"`
-		RoomVersion string `json:"room_version"`
-		EventBase64 string `json:"event_base64"`
-		Expect      string `json:"expect"`
-		Server      string `json:"server"`
-		Key         string `json:"key"`
-		Public      string `json:"pub"`
-	} `json:"receive"`
+// An eventVector is an event of one of the files testdata/vectors/events/v*.json.
+type eventVector struct {
+	Name          string `json:"name"`
+	RoomVersion   string `json:"room_version"`
+	Event         string `json:"event"`
+	ServerName    string `json:"server_name"`
+	ContentHash   string `json:"content_hash"`
+	SignedEvent   string `json:"signed_event"`
+	RedactedEvent string `json:"redacted_event"`
+	ReferenceHash string `json:"reference_hash"`
+	EventID       string `json:"event_id"`
 }
 
-func loadVectors(t testing.TB) (v vectors) {
+// A receivedVector is an event of testdata/vectors/events/receive.json.
+type receivedVector struct {
+	Name        string          `json:"name"`
+	RoomVersion string          `json:"room_version"`
+	Event       string          `json:"event"`
+	EventBase64 string          `json:"event_base64"`
+	Expect      string          `json:"expect"`
+	Keys        json.RawMessage `json:"keys"`
+}
+
+// loadVectors reads the cases of the files that match a pattern.
+func loadVectors[C any](t testing.TB, pattern string) (all []C) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "events.json"))
+	names, err := filepath.Glob(filepath.Join("..", "..", "testdata", "vectors", "events", pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(data, &v); err != nil {
-		t.Fatal(err)
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Cases []C `json:"cases"`
+		}
+		if err := json.Unmarshal(data, &file); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, file.Cases...)
 	}
-	if len(v.Events) == 0 || len(v.Receive) == 0 {
-		t.Fatal("the vectors are empty")
+	if len(all) == 0 {
+		t.Fatalf("no vectors in %s", pattern)
 	}
-	return v
+	return all
 }
 
 func TestCanonical(t *testing.T) {
@@ -67,7 +75,7 @@ func TestCanonical(t *testing.T) {
 // Every vector is signed, described and verified.
 func TestEventVectors(t *testing.T) {
 	key := writeFile(t, testKey)
-	for _, v := range loadVectors(t).Events {
+	for _, v := range loadVectors[eventVector](t, "v*.json") {
 		t.Run(v.Name+"/v"+v.RoomVersion, func(t *testing.T) {
 			signed := succeed(t, v.Event, "sign", "-room-version", v.RoomVersion, "-server", v.ServerName, "-key", key)
 			diff(t, v.SignedEvent+"\n", signed)
@@ -102,13 +110,14 @@ func TestEventVectors(t *testing.T) {
 
 // Every vector of an event as received is judged as it should be.
 func TestVerifyVectors(t *testing.T) {
-	for i, v := range loadVectors(t).Receive {
-		t.Run(fmt.Sprintf("%s/v%s/%d", v.Name, v.RoomVersion, i), func(t *testing.T) {
+	for _, v := range loadVectors[receivedVector](t, "receive.json") {
+		t.Run(v.Name, func(t *testing.T) {
 			event, err := base64.StdEncoding.DecodeString(v.EventBase64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			keys := writeFile(t, fmt.Sprintf(`{%q:{%q:{"key":%q}}}`, v.Server, v.Key, v.Public))
+			event = append(event, v.Event...) // one of them is empty
+			keys := writeFile(t, strings.ReplaceAll(string(v.Keys), `"public_key"`, `"key"`))
 			r := runCommand(t.Context(), string(event), "verify", "-room-version", v.RoomVersion, "-keys", keys)
 			redacted := strings.Contains(r.out, "only the redacted copy counts")
 			switch v.Expect {
