@@ -90,12 +90,14 @@ const (
 // segment is unescaped once, after splitting.
 func checkPath(_ context.Context, r *receipt) error {
 	r.delivery.Remote, _ = netip.ParseAddrPort(r.http.r.RemoteAddr)
-	unknown := &Error{Code: CodeUnrecognized, Status: http.StatusNotFound, Message: "no such endpoint"}
 	path := inbound.Path(r.http.r)
 	ids, ok := inbound.Segments(path, pathV2, 2)
 	if !ok {
 		if ids, ok = inbound.Segments(path, pathV1, 2); !ok {
-			return unknown
+			return &Error{
+				Code: CodeUnrecognized, Status: http.StatusNotFound, Message: "no such endpoint",
+				Err: fmt.Errorf("%q is no path of an invite", clip(path)), // a proxy may have changed it
+			}
 		}
 		r.delivery.V1 = true
 	}

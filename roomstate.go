@@ -8,8 +8,8 @@ import (
 )
 
 // A RoomStatePolicy says how strictly invite_room_state is checked. The
-// specification wants full PDUs since v1.16; today's servers send a full PDU only
-// for the create event of room version 12, and stripped events else.
+// specification wants full PDUs since v1.16; servers from before that, and some of today,
+// send stripped events, with or without a full create event in room version 12.
 type RoomStatePolicy uint8
 
 const (

@@ -58,6 +58,8 @@ func commands() []command {
 		{"keygen", "make a signing key", keygenUsage, runKeygen},
 		{"resolve", "find out where a homeserver is, step by step", resolveUsage, runResolve},
 		{"keys", "fetch a homeserver's signing keys and look at them", keysUsage, runKeys},
+		{"explain", "take a captured invite apart: why is it refused?", explainUsage, runExplain},
+		{"conformance", "try what a homeserver makes of invites, sentence by sentence", conformanceUsage, runConformance},
 		{"serve", "a homeserver that receives invites, and what ends them", serveUsage, runServe},
 		{"invite", "invite a user of another homeserver", inviteUsage, runInvite},
 		{"decline", "decline an invite that serve has stored", declineUsage, runDecline},
@@ -131,7 +133,7 @@ func find(name string) (command, bool) {
 func overview() string {
 	var list strings.Builder
 	for _, c := range commands() {
-		fmt.Fprintf(&list, "    %-11s%s\n", c.name, c.summary)
+		fmt.Fprintf(&list, "    %-12s%s\n", c.name, c.summary)
 	}
 	return fmt.Sprintf(usage, list.String())
 }

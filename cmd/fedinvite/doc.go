@@ -24,7 +24,7 @@ For example, make a key, sign an event with it and look at the event's ID:
 	fedinvite sign -room-version 12 -server a.example -key a.key event.json |
 		fedinvite event -room-version 12
 
-# Looking at servers
+# Looking at servers and requests
 
 Where a server is, step by step, and whether it answers; and the keys that it
 publishes, those that count and those that do not, compared with what a notary has:
@@ -37,6 +37,23 @@ publishes, those that count and those that do not, compared with what a notary h
 For example, why can other servers not reach mine?
 
 	fedinvite resolve -connect a.example
+
+Why was an invite refused? Take the request, as it was captured, through every check
+that a receiving server makes:
+
+	fedinvite explain [-at TIME] [-server-name NAME …] [-keys FILE …] [-offline]
+	                  [-room-state POLICY] [-path PATH] [-method METHOD]
+	                  [-header HEADER …] [-ca FILE] [-allow PREFIX …]
+	                  [-dns HOST:PORT] [-json] [FILE]
+
+What does a homeserver of one's own make of invites? Try it, sentence by sentence of the
+specification:
+
+	fedinvite conformance -target URL -server-name NAME -invitee USER …
+	                  -listen ADDR -tls-cert FILE -tls-key FILE [-name NAME]
+	                  [-key FILE] [-ca FILE] [-allow PREFIX …] [-versions V,…]
+	                  [-blocking USER] [-only NAME …] [-attacks] [-exchange]
+	                  [-public | -json]
 
 # Being a server
 
