@@ -8,15 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gin-gonic/gin"
-	"github.com/go-chi/chi/v5"
-	"github.com/gorilla/mux"
-	"github.com/julienschmidt/httprouter"
-	"github.com/labstack/echo/v4"
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -26,64 +22,89 @@ const (
 	v2 = "/_matrix/federation/v2/invite/"
 )
 
-// routers mount the Receiver in the way that is right for each. Most match paths
-// that are unescaped already, in which an event ID of room version 3 may have more
-// slashes than the pattern, so they get the whole subtree.
-var routers = map[string]func(rc http.Handler) http.Handler{
-	"none": func(rc http.Handler) http.Handler { return rc },
-	"ServeMux, subtree": func(rc http.Handler) http.Handler {
-		m := http.NewServeMux()
-		m.Handle(v1, rc)
-		m.Handle(v2, rc)
-		return m
-	},
-	"ServeMux, pattern": func(rc http.Handler) http.Handler {
-		m := http.NewServeMux()
-		m.Handle("PUT "+v1+"{roomId}/{eventId}", rc)
-		m.Handle("PUT "+v2+"{roomId}/{eventId}", rc)
-		return m
-	},
-	"StripPrefix": func(rc http.Handler) http.Handler {
-		m := http.NewServeMux()
-		m.Handle("/_matrix/", http.StripPrefix("/_matrix/federation", rc))
-		return m
-	},
-	"chi": func(rc http.Handler) http.Handler {
-		m := chi.NewRouter()
-		m.Handle(v1+"*", rc)
-		m.Handle(v2+"*", rc)
-		return m
-	},
-	"gorilla": func(rc http.Handler) http.Handler {
-		m := mux.NewRouter().UseEncodedPath().SkipClean(true)
-		m.PathPrefix(v1).Handler(rc)
-		m.PathPrefix(v2).Handler(rc)
-		return m
-	},
-	"gin": func(rc http.Handler) http.Handler {
-		gin.SetMode(gin.ReleaseMode)
-		m := gin.New()
-		m.PUT(v1+"*rest", gin.WrapH(rc))
-		m.PUT(v2+"*rest", gin.WrapH(rc))
-		return m
-	},
-	"echo": func(rc http.Handler) http.Handler {
-		m := echo.New()
-		m.PUT(v1+"*", echo.WrapHandler(rc))
-		m.PUT(v2+"*", echo.WrapHandler(rc))
-		return m
-	},
-	"httprouter": func(rc http.Handler) http.Handler {
-		m := httprouter.New()
-		m.Handler(http.MethodPut, v1+"*rest", rc)
-		m.Handler(http.MethodPut, v2+"*rest", rc)
-		return m
-	},
+// routers mount the Receiver in the way that is right for each.
+var routers = map[string]func(receiver http.Handler) http.Handler{
+	"none":              func(receiver http.Handler) http.Handler { return receiver },
+	"ServeMux, subtree": mountServeMux,
+	"ServeMux, pattern": mountServeMuxPattern,
+	"StripPrefix":       mountStripPrefix,
+	"chi":               mountChi,
+	"chi, sub-router":   mountChiRoute,
+	"chi, cleaning":     mountChiCleanPath,
+	"gorilla":           mountGorilla,
+	"gin":               mountGin,
+	"echo":              mountEcho,
+	"echo, parameters":  mountEchoParameters,
+	"httprouter":        mountHTTPRouter,
 }
 
-// Scenario 27: mounted under any router, whatever is in the event ID: 200. Others'
-// paths: not ours.
+// wrong are ways in which it must not be mounted, though ordinary invites get through.
+var wrong = map[string]func(receiver http.Handler) http.Handler{
+	"gorilla, cleaning":      mountGorillaPlain,
+	"gorilla, variables":     mountGorillaVariables,
+	"gin, parameters":        mountGinParameters,
+	"httprouter, parameters": mountHTTPRouterParameters,
+}
+
+// These routers answer other methods themselves, and not with the JSON of a Matrix error.
+var answersMethods = map[string]bool{"ServeMux, pattern": true, "echo, parameters": true, "httprouter": true}
+
+// Scenario 27: mounted under any router, whatever is in the event ID: 200.
 func TestPlumbing27Routers(t *testing.T) {
+	receiver, a := newReceiver(t)
+	for name, mount := range routers {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(mount(receiver))
+			defer server.Close()
+			for _, e := range slices.Concat(ordinaryInvites(t, a), slashedInvites(t, a)) {
+				if status, body := send(t, server.URL, a, e); status != http.StatusOK || !strings.Contains(body, `"b.example":{"ed25519:1"`) {
+					t.Errorf("%s: %d %s", e.ID(), status, body)
+				}
+			}
+		})
+	}
+}
+
+// What the book warns of does fail, and goes unnoticed until the first such event ID.
+func TestWrongWaysOfMounting(t *testing.T) {
+	receiver, a := newReceiver(t)
+	for name, mount := range wrong {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(mount(receiver))
+			defer server.Close()
+			for _, e := range ordinaryInvites(t, a) {
+				if status, body := send(t, server.URL, a, e); status != http.StatusOK {
+					t.Errorf("%s: %d %s", e.ID(), status, body)
+				}
+			}
+			refused := 0
+			for _, e := range slashedInvites(t, a) {
+				if status, _ := send(t, server.URL, a, e); status != http.StatusOK {
+					refused++
+				}
+			}
+			if refused == 0 {
+				t.Error("all invites were accepted")
+			}
+		})
+	}
+}
+
+func TestOtherMethodsGetAMatrixError(t *testing.T) {
+	receiver, _ := newReceiver(t)
+	for name, mount := range routers {
+		r := httptest.NewRequest(http.MethodGet, v2+"!room:a.example/$event", nil)
+		w := httptest.NewRecorder()
+		mount(receiver).ServeHTTP(w, r)
+		if got := strings.Contains(w.Body.String(), "M_UNRECOGNIZED"); got == answersMethods[name] || w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// newReceiver returns the Receiver of b.example and the signer of a.example.
+func newReceiver(t *testing.T) (*fedinvite.Receiver, fedinvite.Signer) {
+	t.Helper()
 	a, b := newSigner(t, "a.example"), newSigner(t, "b.example")
 	keys := fedinvite.KeyMap{}
 	keys.Add(a)
@@ -96,22 +117,26 @@ func TestPlumbing27Routers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	invites := []*fedinvite.Event{
-		newInvite(t, a, fedinvite.RoomV1, func(string) bool { return true }),
-		newInvite(t, a, fedinvite.RoomV3, func(id string) bool { return strings.Contains(id, "/") && strings.Contains(id, "+") }),
-		newInvite(t, a, fedinvite.RoomV3, func(id string) bool { return strings.HasPrefix(id, "$/") }),
-		newInvite(t, a, fedinvite.RoomV11, func(string) bool { return true }),
+	return receiver, a
+}
+
+// ordinaryInvites have event IDs that every router takes.
+func ordinaryInvites(t *testing.T, s fedinvite.Signer) []*fedinvite.Event {
+	t.Helper()
+	return []*fedinvite.Event{
+		newInvite(t, s, fedinvite.RoomV3, func(id string) bool { return !strings.ContainsAny(id, "/+") }),
+		newInvite(t, s, fedinvite.RoomV11, func(string) bool { return true }),
 	}
-	for name, mount := range routers {
-		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(mount(receiver))
-			defer server.Close()
-			for _, e := range invites {
-				if status, body := send(t, server.URL, a, e); status != http.StatusOK || !strings.Contains(body, `"b.example":{"ed25519:1"`) {
-					t.Errorf("%s: %d %s", e.ID(), status, body)
-				}
-			}
-		})
+}
+
+// slashedInvites have event IDs with slashes and more, as room versions 1–3 have them.
+func slashedInvites(t *testing.T, s fedinvite.Signer) []*fedinvite.Event {
+	t.Helper()
+	return []*fedinvite.Event{
+		newInvite(t, s, fedinvite.RoomV1, func(string) bool { return true }),
+		newInvite(t, s, fedinvite.RoomV3, func(id string) bool { return strings.Contains(id, "/") && strings.Contains(id, "+") }),
+		newInvite(t, s, fedinvite.RoomV3, func(id string) bool { return strings.HasPrefix(id, "$/") }),
+		newInvite(t, s, fedinvite.RoomV3, func(id string) bool { return strings.Contains(id, "//") }),
 	}
 }
 
@@ -134,7 +159,7 @@ func newInvite(t *testing.T, s fedinvite.Signer, v fedinvite.RoomVersion, wanted
 	for depth := range int64(100_000) {
 		e, err := fedinvite.NewInvite(t.Context(), fedinvite.Draft{
 			RoomID: "!room:a.example", Sender: "@alice:a.example", Invitee: "@bob:b.example",
-			Depth: depth, Time: time.Now(),
+			Depth: depth, Time: time.Now(), EventID: eventID(v),
 		}, rules, s)
 		if err != nil {
 			t.Fatal(err)
@@ -145,6 +170,14 @@ func newInvite(t *testing.T, s fedinvite.Signer, v fedinvite.RoomVersion, wanted
 	}
 	t.Fatal("no such event ID")
 	return nil
+}
+
+// eventID is an ID that the server may choose in the first two room versions.
+func eventID(v fedinvite.RoomVersion) string {
+	if v == fedinvite.RoomV1 {
+		return "$a/..//b%2F?c#d e:a.example"
+	}
+	return ""
 }
 
 func send(t *testing.T, base string, s fedinvite.Signer, e *fedinvite.Event) (status int, body string) {
