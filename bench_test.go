@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 	"github.com/tidwall/gjson"
 	"golang.org/x/crypto/ed25519"
@@ -81,7 +82,7 @@ const (
 // benchInvite returns an invite of room version 11 of some 0.8 KB.
 func benchInvite(b testing.TB) *fedinvite.Event {
 	b.Helper()
-	e, err := fedinvite.NewInvite(context.Background(), benchDraft(), rulesOf(b, fedinvite.RoomV11), newSigner(b, benchInviter))
+	e, err := fedinvite.NewInvite(context.Background(), benchDraft(), rulesOf(b, fedinvite.RoomV11), invitetest.Signer(benchInviter))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func benchDraft() fedinvite.Draft {
 func BenchmarkNewInvite(b *testing.B) { benchmark(b, benchNewInvite(b)) }
 
 func benchNewInvite(b testing.TB) func() error {
-	signer, rules, draft := newSigner(b, benchInviter), rulesOf(b, fedinvite.RoomV11), benchDraft()
+	signer, rules, draft := invitetest.Signer(benchInviter), rulesOf(b, fedinvite.RoomV11), benchDraft()
 	return func() error {
 		_, err := fedinvite.NewInvite(context.Background(), draft, rules, signer)
 		return err
@@ -119,7 +120,7 @@ func benchNewInvite(b testing.TB) func() error {
 func BenchmarkMergeReply(b *testing.B) { benchmark(b, benchMergeReply(b)) }
 
 func benchMergeReply(b testing.TB) func() error {
-	sent, invitee := benchInvite(b), newSigner(b, benchInvitee)
+	sent, invitee := benchInvite(b), invitetest.Signer(benchInvitee)
 	signed, err := sent.WithSignature(context.Background(), invitee)
 	if err != nil {
 		b.Fatal(err)
@@ -134,7 +135,7 @@ func benchMergeReply(b testing.TB) func() error {
 
 // BenchmarkSignEventJSON signs the invite anew.
 func BenchmarkSignEventJSON(b *testing.B) {
-	raw, rules, signer := benchInvite(b).AppendJSON(nil), rulesOf(b, fedinvite.RoomV11), newSigner(b, benchInviter)
+	raw, rules, signer := benchInvite(b).AppendJSON(nil), rulesOf(b, fedinvite.RoomV11), invitetest.Signer(benchInviter)
 	benchmark(b, func() error {
 		_, err := fedinvite.SignEventJSON(context.Background(), raw, rules, signer)
 		return err
@@ -255,7 +256,7 @@ func benchState(b testing.TB, eventType, content string) []byte {
 	raw := fmt.Sprintf(`{"type":%q,"state_key":"","sender":"@alice:%s","room_id":"!AbCdEfGhIjKlMnOpQr:%[2]s","content":%s,`+
 		`"depth":3,"origin_server_ts":1764000000000,"auth_events":["$%043d","$%043d"],"prev_events":["$%043d"]}`,
 		eventType, benchInviter, content, 1, 2, 3)
-	signed, err := fedinvite.SignEventJSON(context.Background(), []byte(raw), rulesOf(b, fedinvite.RoomV11), newSigner(b, benchInviter))
+	signed, err := fedinvite.SignEventJSON(context.Background(), []byte(raw), rulesOf(b, fedinvite.RoomV11), invitetest.Signer(benchInviter))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -273,13 +274,12 @@ func BenchmarkVerifyEvent(b *testing.B) {
 }
 
 func benchKeys(b testing.TB) fedinvite.KeyMap {
-	keys := fedinvite.KeyMap{}
-	keys.Add(newSigner(b, benchInviter))
+	keys := invitetest.Keys(benchInviter)
 	return keys
 }
 
 func benchConfig(b testing.TB) fedinvite.Config {
-	signer := newSigner(b, benchInvitee)
+	signer := invitetest.Signer(benchInvitee)
 	return fedinvite.Config{
 		Signer: func(_ context.Context, name fedinvite.ServerName) (fedinvite.Signer, error) {
 			if name != benchInvitee {
@@ -325,7 +325,7 @@ func BenchmarkRatio(b *testing.B) {
 }
 
 func benchmarkRatio(b *testing.B, verifies, signs int, operation func() error) {
-	signer := newSigner(b, benchInviter)
+	signer := invitetest.Signer(benchInviter)
 	message, _, err := fedinvite.SignedJSON(benchInvite(b).Redacted().AppendJSON(nil))
 	if err != nil {
 		b.Fatal(err)
@@ -423,7 +423,7 @@ func benchServeHTTP(b testing.TB) func() error {
 	}
 	path := "/_matrix/federation/v2/invite/" + url.PathEscape(d.RoomID) + "/" + url.PathEscape(d.EventID)
 	request := httptest.NewRequest(http.MethodPut, path, nil)
-	if err := xmatrix.Sign(context.Background(), request, body, benchInvitee, newSigner(b, benchInviter)); err != nil {
+	if err := xmatrix.Sign(context.Background(), request, body, benchInvitee, invitetest.Signer(benchInviter)); err != nil {
 		b.Fatal(err)
 	}
 	request.ContentLength = int64(len(body))

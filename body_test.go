@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 func raws(texts ...string) []json.RawMessage {
@@ -300,15 +301,15 @@ func TestResponse(t *testing.T) {
 
 // What the inviting server does with the reply.
 func TestMergeReply(t *testing.T) {
-	r, v1 := newRoom(t, fedinvite.RoomV11), newRoom(t, fedinvite.RoomV1)
-	b, c := newSigner(t, serverB), newSigner(t, serverC)
+	r, v1 := newRoom(fedinvite.RoomV11), newRoom(fedinvite.RoomV1)
+	b, c := invitetest.Signer(serverB), invitetest.Signer(serverC)
 	keys := fedinvite.KeyMap{}
-	for _, s := range []fedinvite.Signer{newSigner(t, serverA), b, c, newSignerID(t, serverB, "ed25519:2")} {
+	for _, s := range []fedinvite.Signer{invitetest.Signer(serverA), b, c, invitetest.SignerWithKey(serverB, "ed25519:2")} {
 		keys.Add(s)
 	}
-	sent := r.signedInvite(t, set("welcome", "content", "reason"))
-	reply := r.sign(t, sent, b)
-	sentV1 := v1.signedInvite(t)
+	sent := r.signedInvite(set("welcome", "content", "reason"))
+	reply := r.Sign(sent, b)
+	sentV1 := v1.signedInvite()
 	bad := set(strings.Repeat("A", 86), "signatures", string(serverB), "ed25519:2")
 
 	for _, c := range []struct {
@@ -320,28 +321,28 @@ func TestMergeReply(t *testing.T) {
 		err   error
 	}{
 		{"the event plus signatures.B", r, sent, reply, reply, nil},
-		{"the same, v1", v1, sentV1, v1.sign(t, sentV1, b), v1.sign(t, sentV1, b), nil},
-		{"two signatures by known keys of B", r, sent, r.sign(t, reply, newSignerID(t, serverB, "ed25519:2")), r.sign(t, reply, newSignerID(t, serverB, "ed25519:2")), nil},
-		{"an unknown key of B besides: only the known one's is added", r, sent, r.sign(t, reply, newSignerID(t, serverB, "ed25519:x")), reply, nil},
+		{"the same, v1", v1, sentV1, v1.Sign(sentV1, b), v1.Sign(sentV1, b), nil},
+		{"two signatures by known keys of B", r, sent, r.Sign(reply, invitetest.SignerWithKey(serverB, "ed25519:2")), r.Sign(reply, invitetest.SignerWithKey(serverB, "ed25519:2")), nil},
+		{"an unknown key of B besides: only the known one's is added", r, sent, r.Sign(reply, invitetest.SignerWithKey(serverB, "ed25519:x")), reply, nil},
 		{"53 reply lacks signatures.B", r, sent, sent, nil, fedinvite.ErrSignature},
-		{"53 reply lacks signatures", r, sent, change(t, sent, drop("signatures")), nil, fedinvite.ErrSignature},
-		{"53 bad signature", r, sent, change(t, reply, set(strings.Repeat("A", 86), "signatures", string(serverB), "ed25519:1")), nil, fedinvite.ErrSignature},
-		{"53 one good and one bad signature", r, sent, change(t, reply, bad), nil, fedinvite.ErrSignature},
-		{"53 unknown key only", r, sent, r.sign(t, sent, newSignerID(t, serverB, "ed25519:x")), nil, fedinvite.ErrSignature},
-		{"53 signature of another server under B's name", r, sent, change(t, sent, set(decode(t, r.sign(t, sent, c))["signatures"].(object)[string(serverC)], "signatures", string(serverB))), nil, fedinvite.ErrSignature},
-		{"54 reply changes content", r, sent, change(t, reply, set("other", "content", "reason")), nil, fedinvite.ErrMismatch},
-		{"54 reply is the redacted event", r, sent, change(t, reply, drop("content", "reason")), nil, fedinvite.ErrMismatch},
-		{"54 reply changes depth and is signed anew", r, sent, r.sign(t, change(t, sent, set(6, "depth")), b), nil, fedinvite.ErrMismatch},
-		{"54 reply changes hashes", r, sent, change(t, reply, set("A", "hashes", "sha256")), nil, fedinvite.ErrMismatch},
-		{"54 reply adds event_id", r, sent, change(t, reply, set("$x", "event_id")), nil, fedinvite.ErrMismatch},
-		{"54 reply changes event_id, v1", v1, sentV1, v1.sign(t, change(t, sentV1, set("$x:a.example", "event_id")), b), nil, fedinvite.ErrMismatch},
-		{"55 reply is another event validly signed by A and B", r, sent, r.sign(t, r.signedInvite(t), b), nil, fedinvite.ErrMismatch},
-		{"56 reply replaces signatures.A: ours kept", r, sent, change(t, reply, set("AAAA", "signatures", string(serverA), "ed25519:1")), reply, nil},
-		{"56 reply adds to signatures.A", r, sent, change(t, reply, set("AAAA", "signatures", string(serverA), "ed25519:2")), reply, nil},
-		{"56 reply drops signatures.A: ours kept", r, sent, change(t, reply, drop("signatures", string(serverA))), reply, nil},
-		{"56 reply adds C: ignored", r, sent, r.sign(t, reply, c), reply, nil},
-		{"57 reply differs only in unsigned", r, sent, change(t, reply, set(json.RawMessage(`{"age":1.5}`), "unsigned")), reply, nil},
-		{"57 the sent unsigned is missing in the reply", r, change(t, sent, set(1, "unsigned", "age")), reply, change(t, reply, set(1, "unsigned", "age")), nil},
+		{"53 reply lacks signatures", r, sent, change(sent, drop("signatures")), nil, fedinvite.ErrSignature},
+		{"53 bad signature", r, sent, change(reply, set(strings.Repeat("A", 86), "signatures", string(serverB), "ed25519:1")), nil, fedinvite.ErrSignature},
+		{"53 one good and one bad signature", r, sent, change(reply, bad), nil, fedinvite.ErrSignature},
+		{"53 unknown key only", r, sent, r.Sign(sent, invitetest.SignerWithKey(serverB, "ed25519:x")), nil, fedinvite.ErrSignature},
+		{"53 signature of another server under B's name", r, sent, change(sent, set(decode(r.Sign(sent, c))["signatures"].(object)[string(serverC)], "signatures", string(serverB))), nil, fedinvite.ErrSignature},
+		{"54 reply changes content", r, sent, change(reply, set("other", "content", "reason")), nil, fedinvite.ErrMismatch},
+		{"54 reply is the redacted event", r, sent, change(reply, drop("content", "reason")), nil, fedinvite.ErrMismatch},
+		{"54 reply changes depth and is signed anew", r, sent, r.Sign(change(sent, set(6, "depth")), b), nil, fedinvite.ErrMismatch},
+		{"54 reply changes hashes", r, sent, change(reply, set("A", "hashes", "sha256")), nil, fedinvite.ErrMismatch},
+		{"54 reply adds event_id", r, sent, change(reply, set("$x", "event_id")), nil, fedinvite.ErrMismatch},
+		{"54 reply changes event_id, v1", v1, sentV1, v1.Sign(change(sentV1, set("$x:a.example", "event_id")), b), nil, fedinvite.ErrMismatch},
+		{"55 reply is another event validly signed by A and B", r, sent, r.Sign(r.signedInvite(), b), nil, fedinvite.ErrMismatch},
+		{"56 reply replaces signatures.A: ours kept", r, sent, change(reply, set("AAAA", "signatures", string(serverA), "ed25519:1")), reply, nil},
+		{"56 reply adds to signatures.A", r, sent, change(reply, set("AAAA", "signatures", string(serverA), "ed25519:2")), reply, nil},
+		{"56 reply drops signatures.A: ours kept", r, sent, change(reply, drop("signatures", string(serverA))), reply, nil},
+		{"56 reply adds C: ignored", r, sent, r.Sign(reply, c), reply, nil},
+		{"57 reply differs only in unsigned", r, sent, change(reply, set(json.RawMessage(`{"age":1.5}`), "unsigned")), reply, nil},
+		{"57 the sent unsigned is missing in the reply", r, change(sent, set(1, "unsigned", "age")), reply, change(reply, set(1, "unsigned", "age")), nil},
 		{"reply with white space and other escapes", r, sent, json.RawMessage(" " + strings.ReplaceAll(string(reply), `"welcome"`, "\n\"\\u0077elcome\"")), reply, nil},
 		{"reply is not JSON", r, sent, json.RawMessage("{"), nil, fedinvite.ErrNotJSON},
 		{"reply is no object", r, sent, json.RawMessage("[]"), nil, fedinvite.ErrBadJSON},
@@ -349,7 +350,7 @@ func TestMergeReply(t *testing.T) {
 		{"reply has duplicate keys", r, sent, json.RawMessage(strings.Replace(string(reply), "{", `{"type":"x",`, 1)), nil, fedinvite.ErrDuplicateKey},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before := c.room.parse(t, c.sent)
+			before := c.room.Parse(c.sent)
 			got, err := fedinvite.MergeReply(t.Context(), before, c.reply, serverB, keys)
 			if diff := cmp.Diff(canonicalText(t, string(c.sent)), string(before.AppendJSON(nil))); diff != "" {
 				t.Errorf("the event sent has changed (-want +got):\n%s", diff)
@@ -375,9 +376,9 @@ func TestMergeReply(t *testing.T) {
 		})
 	}
 	t.Run("keys of B unavailable", func(t *testing.T) {
-		h := newStateHost(t)
+		h := newStateHost()
 		h.errs[serverB] = errors.New("down")
-		if _, err := fedinvite.MergeReply(t.Context(), r.parse(t, sent), reply, serverB, h); !errors.Is(err, fedinvite.ErrKeysUnavailable) {
+		if _, err := fedinvite.MergeReply(t.Context(), r.Parse(sent), reply, serverB, h); !errors.Is(err, fedinvite.ErrKeysUnavailable) {
 			t.Errorf("error %v, want %v", err, fedinvite.ErrKeysUnavailable)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // inviteDraft is an invite of @bob:b.example by @alice:a.example.
@@ -45,7 +46,7 @@ func draftRefs(n int) []fedinvite.EventRef {
 
 func newInvite(t testing.TB, d fedinvite.Draft, v fedinvite.RoomVersion) *fedinvite.Event {
 	t.Helper()
-	e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
+	e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func newInvite(t testing.TB, d fedinvite.Draft, v fedinvite.RoomVersion) *fedinv
 
 func newLeave(t testing.TB, d fedinvite.Draft, v fedinvite.RoomVersion, server fedinvite.ServerName) *fedinvite.Event {
 	t.Helper()
-	e, err := fedinvite.NewLeave(t.Context(), d, rulesOf(t, v), newSigner(t, server))
+	e, err := fedinvite.NewLeave(t.Context(), d, rulesOf(t, v), invitetest.Signer(server))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func TestNewInviteMakesAnInviteOfEveryVersion(t *testing.T) {
 		if !e.HashOK() {
 			t.Error("the content hash is wrong")
 		}
-		if err := e.Verify(t.Context(), keysOf(t, "a.example"), "a.example"); err != nil {
+		if err := e.Verify(t.Context(), invitetest.Keys("a.example"), "a.example"); err != nil {
 			t.Error(err)
 		}
 		if err := fedinvite.CheckInvite(e, "a.example", "b.example"); err != nil {
@@ -156,7 +157,7 @@ func TestNewLeaveTakesBackAndDeclinesInEveryVersion(t *testing.T) {
 				if diff := cmp.Diff([]fedinvite.ServerName{c.server}, e.RequiredSigners()); diff != "" {
 					t.Errorf("required signers: -want +got\n%s", diff)
 				}
-				if err := e.Verify(t.Context(), keysOf(t, c.server)); err != nil {
+				if err := e.Verify(t.Context(), invitetest.Keys(c.server)); err != nil {
 					t.Error(err)
 				}
 				if again := parsed(t, e.AppendJSON(nil), v); again.ID() != e.ID() || !again.HashOK() {
@@ -194,14 +195,14 @@ func TestBuiltEventsAreWhatSignEventJSONMakes(t *testing.T) {
 				for kind, build := range builders {
 					d := inviteDraft(v)
 					edit(&d)
-					got, err := build(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
+					got, err := build(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example"))
 					if err != nil {
 						t.Fatal(err)
 					}
 					m := membersOfJSON(t, got.AppendJSON(nil))
 					delete(m, "hashes")
 					delete(m, "signatures")
-					raw, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, v), newSigner(t, "a.example"))
+					raw, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, v), invitetest.Signer("a.example"))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -261,7 +262,7 @@ func TestMembershipIsForcedAndAuthorisationRemoved(t *testing.T) {
 			for membership, build := range builders {
 				d := inviteDraft(v)
 				d.Content = json.RawMessage(content)
-				e, err := build(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
+				e, err := build(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -321,7 +322,7 @@ func TestBuildersRefuse(t *testing.T) {
 				for kind, build := range builders {
 					d := inviteDraft(v)
 					c.edit(&d, v)
-					s := &recordingSigner{Signer: newSigner(t, "a.example")}
+					s := &recordingSigner{Signer: invitetest.Signer("a.example")}
 					e, err := build(t.Context(), d, rulesOf(t, v), s)
 					if !errors.Is(err, c.want) || e != nil {
 						t.Errorf("%s: error %v, want %v", kind, err, c.want)
@@ -353,7 +354,7 @@ func TestNewInviteTakesDraftsAtTheLimits(t *testing.T) {
 			return
 		}
 		d.Depth++
-		if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example")); !errors.Is(err, fedinvite.ErrBadJSON) {
+		if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example")); !errors.Is(err, fedinvite.ErrBadJSON) {
 			t.Errorf("a depth past the maximum: error %v, want ErrBadJSON", err)
 		}
 	})
@@ -366,7 +367,7 @@ func TestNewInviteIsStrictCanonicalJSONInEveryVersion(t *testing.T) {
 			eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
 				d := inviteDraft(v)
 				d.Time = at
-				if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example")); !errors.Is(err, fedinvite.ErrBadJSON) {
+				if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example")); !errors.Is(err, fedinvite.ErrBadJSON) {
 					t.Errorf("error %v, want ErrBadJSON", err)
 				}
 			})
@@ -389,7 +390,7 @@ func TestNewInviteNeverRepairsBadText(t *testing.T) {
 			for _, v := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV11} {
 				d := inviteDraft(v)
 				edit(&d)
-				if e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example")); !errors.Is(err, fedinvite.ErrBadJSON) {
+				if e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example")); !errors.Is(err, fedinvite.ErrBadJSON) {
 					t.Errorf("v%s: error %v, want ErrBadJSON; made an event: %v", v, err, e != nil)
 				}
 			}
@@ -406,7 +407,7 @@ func TestReferencesOfVersions1And2NeedHashes(t *testing.T) {
 			} {
 				d := inviteDraft(v)
 				refs(&d)[0].SHA256 = make([]byte, length)
-				_, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
+				_, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example"))
 				if (err != nil) != hasPairs(v) || err != nil && !errors.Is(err, fedinvite.ErrBadJSON) {
 					t.Errorf("a hash of %d bytes: error %v", length, err)
 				}
@@ -425,7 +426,7 @@ func TestEventIDsOfDrafts(t *testing.T) {
 			}
 			d := inviteDraft(v)
 			d.EventID = id
-			if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example")); !errors.Is(err, want) || want == nil && err != nil {
+			if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example")); !errors.Is(err, want) || want == nil && err != nil {
 				t.Errorf("event ID %s: error %v, want %v", id, err, want)
 			}
 		}
@@ -443,7 +444,7 @@ func TestLargestInviteHas65522Bytes(t *testing.T) {
 		if got := len(newInvite(t, draft(65522-base), v).AppendJSON(nil)); got != 65522 {
 			t.Errorf("the test's invite has %d bytes", got)
 		}
-		s := &recordingSigner{Signer: newSigner(t, "a.example")}
+		s := &recordingSigner{Signer: invitetest.Signer("a.example")}
 		_, err := fedinvite.NewInvite(t.Context(), draft(65523-base), rulesOf(t, v), s)
 		if !errors.Is(err, fedinvite.ErrBadJSON) || s.message != nil {
 			t.Errorf("65523 bytes: error %v, want ErrBadJSON; signed %v", err, s.message != nil)
@@ -457,11 +458,11 @@ func TestThirdPartyInvitesMayBeSignedByAnotherServer(t *testing.T) {
 		d := inviteDraft(v)
 		d.Sender = "@carol:c.example"
 		d.Content = json.RawMessage(`{"third_party_invite":{"signed":{"mxid":"@bob:b.example","token":"t"}}}`)
-		e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), newSigner(t, "a.example"))
+		e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, v), invitetest.Signer("a.example"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Verify(t.Context(), keysOf(t, "a.example"), "a.example"); err != nil {
+		if err := e.Verify(t.Context(), invitetest.Keys("a.example"), "a.example"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -473,7 +474,7 @@ func TestLeavesAreSignedByTheSendersServerAlways(t *testing.T) {
 		d := inviteDraft(v)
 		d.Sender = "@carol:c.example"
 		d.Content = json.RawMessage(`{"third_party_invite":{"signed":{"mxid":"@bob:b.example","token":"t"}}}`)
-		s := &recordingSigner{Signer: newSigner(t, "a.example")}
+		s := &recordingSigner{Signer: invitetest.Signer("a.example")}
 		_, err := fedinvite.NewLeave(t.Context(), d, rulesOf(t, v), s)
 		var failed *fedinvite.SignatureError
 		if !errors.Is(err, fedinvite.ErrSignature) || !errors.As(err, &failed) || failed.Server != "c.example" {
@@ -486,7 +487,7 @@ func TestLeavesAreSignedByTheSendersServerAlways(t *testing.T) {
 }
 
 func TestNewInviteAllocatesLittle(t *testing.T) {
-	d, rules, s := inviteDraft(fedinvite.RoomV11), rulesOf(t, fedinvite.RoomV11), newSigner(t, "a.example")
+	d, rules, s := inviteDraft(fedinvite.RoomV11), rulesOf(t, fedinvite.RoomV11), invitetest.Signer("a.example")
 	allocatesAtMost(t, 14, func() error {
 		_, err := fedinvite.NewInvite(t.Context(), d, rules, s)
 		return err
@@ -515,10 +516,10 @@ func replyTo(t testing.TB, e *fedinvite.Event, signers ...fedinvite.Signer) *fed
 }
 
 func TestMergeReplyAddsTheInvitedServersSignature(t *testing.T) {
-	keys := keysOf(t, "a.example", "b.example", "z.example")
+	keys := invitetest.Keys("a.example", "b.example", "z.example")
 	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
 		sent := newInvite(t, inviteDraft(v), v)
-		want := replyTo(t, sent, newSigner(t, "b.example"))
+		want := replyTo(t, sent, invitetest.Signer("b.example"))
 		for name, reply := range map[string]members{
 			"as it is":         membersOfJSON(t, want.AppendJSON(nil)),
 			"with an unsigned": changedReply(t, want, func(m members) { m["unsigned"] = `{"invite_room_state":[],"age":1.5}` }),
@@ -528,7 +529,7 @@ func TestMergeReplyAddsTheInvitedServersSignature(t *testing.T) {
 			"with ours replaced": changedReply(t, want, func(m members) {
 				m["signatures"] = string(members{"a.example": `{"ed25519:1":"wrong","ed25519:2":"x"}`, "b.example": membersOfJSON(t, []byte(m["signatures"]))["b.example"]}.json())
 			}),
-			"with another server's": membersOfJSON(t, replyTo(t, want, newSigner(t, "z.example")).AppendJSON(nil)),
+			"with another server's": membersOfJSON(t, replyTo(t, want, invitetest.Signer("z.example")).AppendJSON(nil)),
 			"with unknown keys": changedReply(t, want, func(m members) {
 				own := membersOfJSON(t, []byte(membersOfJSON(t, []byte(m["signatures"]))["b.example"]))
 				own["ed25519:unknown"], own["ed448:1"] = `"x"`, `1`
@@ -566,7 +567,7 @@ func changedReply(t testing.TB, e *fedinvite.Event, edit func(m members)) member
 
 func TestMergeReplyAddsEveryVerifiedKey(t *testing.T) {
 	sent := newInvite(t, inviteDraft(fedinvite.RoomV11), fedinvite.RoomV11)
-	first, second := newSigner(t, "b.example"), newSignerID(t, "b.example", "ed25519:2")
+	first, second := invitetest.Signer("b.example"), invitetest.SignerWithKey("b.example", "ed25519:2")
 	keys := fedinvite.KeyMap{}
 	keys.Add(first)
 	keys.Add(second)
@@ -582,7 +583,7 @@ func TestMergeReplyAddsEveryVerifiedKey(t *testing.T) {
 
 func TestMergeReplyNeverReplacesOurSignatures(t *testing.T) {
 	sent := newInvite(t, inviteDraft(fedinvite.RoomV11), fedinvite.RoomV11)
-	got, err := fedinvite.MergeReply(t.Context(), sent, sent.AppendJSON(nil), "a.example", keysOf(t, "a.example"))
+	got, err := fedinvite.MergeReply(t.Context(), sent, sent.AppendJSON(nil), "a.example", invitetest.Keys("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -591,7 +592,7 @@ func TestMergeReplyNeverReplacesOurSignatures(t *testing.T) {
 	}
 	// The same key, once in another spelling: the one that was sent stays.
 	padded := bytes.Replace(sent.AppendJSON(nil), signatureText(t, sent), append(signatureText(t, sent), "=="...), 1)
-	got, err = fedinvite.MergeReply(t.Context(), sent, padded, "a.example", keysOf(t, "a.example"))
+	got, err = fedinvite.MergeReply(t.Context(), sent, padded, "a.example", invitetest.Keys("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -616,8 +617,8 @@ func signatureText(t testing.TB, e *fedinvite.Event) []byte {
 func TestMergeReplyRefusals(t *testing.T) {
 	v := fedinvite.RoomV11
 	sent := newInvite(t, inviteDraft(v), v)
-	good := replyTo(t, sent, newSigner(t, "b.example"))
-	keys := keysOf(t, "a.example", "b.example")
+	good := replyTo(t, sent, invitetest.Signer("b.example"))
+	keys := invitetest.Keys("a.example", "b.example")
 	for _, c := range []struct {
 		name  string
 		reply []byte
@@ -639,10 +640,10 @@ func TestMergeReplyRefusals(t *testing.T) {
 		{"no signatures", changedReply(t, good, func(m members) { delete(m, "signatures") }).json(), keys, fedinvite.ErrSignature},
 		{"duplicates", []byte(`{"a":1,"a":1}`), keys, fedinvite.ErrDuplicateKey},
 		{"the event as it was sent", sent.AppendJSON(nil), keys, fedinvite.ErrSignature},
-		{"signed by another server", replyTo(t, sent, newSigner(t, "z.example")).AppendJSON(nil), keysOf(t, "z.example", "b.example"), fedinvite.ErrSignature},
+		{"signed by another server", replyTo(t, sent, invitetest.Signer("z.example")).AppendJSON(nil), invitetest.Keys("z.example", "b.example"), fedinvite.ErrSignature},
 		{"signed by another key", good.AppendJSON(nil), fedinvite.KeyMap{"b.example": keys["a.example"]}, fedinvite.ErrSignature},
 		{"signed by an unknown key", good.AppendJSON(nil), fedinvite.KeyMap{}, fedinvite.ErrSignature},
-		{"signed by an expired key", good.AppendJSON(nil), fedinvite.KeyMap{"b.example": {"ed25519:1": {Public: newSigner(t, "b.example").Public(), ExpiredAt: time.UnixMilli(1)}}}, fedinvite.ErrSignature},
+		{"signed by an expired key", good.AppendJSON(nil), fedinvite.KeyMap{"b.example": {"ed25519:1": {Public: invitetest.Signer("b.example").Public(), ExpiredAt: time.UnixMilli(1)}}}, fedinvite.ErrSignature},
 		{"keys that cannot be had", good.AppendJSON(nil), outage{}, fedinvite.ErrKeysUnavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -658,10 +659,10 @@ func TestMergeReplyRefusals(t *testing.T) {
 
 // "the same event": wherever a byte is changed outside of the signatures, it is another.
 func TestMergeReplyNoticesEveryChange(t *testing.T) {
-	keys := keysOf(t, "b.example")
+	keys := invitetest.Keys("b.example")
 	for _, v := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV11} {
 		sent := newInvite(t, inviteDraft(v), v)
-		reply := replyTo(t, sent, newSigner(t, "b.example"))
+		reply := replyTo(t, sent, invitetest.Signer("b.example"))
 		text := reply.AppendJSON(nil)
 		start := bytes.Index(text, reply.Signatures())
 		for i, c := range text {
@@ -714,10 +715,10 @@ func TestMergeReplyToEventsOfEveryKind(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, sent := range []*fedinvite.Event{sent, sent.Redacted()} {
-				want := replyTo(t, sent, newSigner(t, "b.example"))
+				want := replyTo(t, sent, invitetest.Signer("b.example"))
 				_, err := fedinvite.ParseEvent(want.AppendJSON(nil), rulesOf(t, v))
 				for form, reply := range formsOf(want.AppendJSON(nil)) {
-					got, merged := fedinvite.MergeReply(t.Context(), sent, reply, "b.example", keysOf(t, "b.example"))
+					got, merged := fedinvite.MergeReply(t.Context(), sent, reply, "b.example", invitetest.Keys("b.example"))
 					switch {
 					case (merged == nil) != (err == nil) || merged != nil && !errors.Is(merged, fedinvite.ErrBadJSON):
 						t.Errorf("%s: error %v, ParseEvent says %v", form, merged, err)
@@ -728,7 +729,7 @@ func TestMergeReplyToEventsOfEveryKind(t *testing.T) {
 					}
 				}
 			}
-			_, err = fedinvite.MergeReply(t.Context(), sent, replyTo(t, sent, newSigner(t, "b.example")).AppendJSON(nil), "b.example", keysOf(t, "b.example"))
+			_, err = fedinvite.MergeReply(t.Context(), sent, replyTo(t, sent, invitetest.Signer("b.example")).AppendJSON(nil), "b.example", invitetest.Keys("b.example"))
 			if !errors.Is(err, c.want) {
 				t.Errorf("error %v, want %v", err, c.want)
 			}
@@ -741,7 +742,7 @@ func TestMergeReplyLooksAtWhatIsInThePlaceOfSignatures(t *testing.T) {
 	v := fedinvite.RoomV11
 	sent := newInvite(t, inviteDraft(v), v)
 	text := string(sent.AppendJSON(nil))
-	good := string(replyTo(t, sent, newSigner(t, "b.example")).Signatures())
+	good := string(replyTo(t, sent, invitetest.Signer("b.example")).Signatures())
 	unsigned, err := fedinvite.ParseEvent(changedMembers(t, sent.AppendJSON(nil), func(m members) { delete(m, "signatures") }), rulesOf(t, v))
 	if err != nil {
 		t.Fatal(err)
@@ -775,7 +776,7 @@ func TestMergeReplyLooksAtWhatIsInThePlaceOfSignatures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for form, reply := range formsOf([]byte(c.reply)) {
-				got, err := fedinvite.MergeReply(t.Context(), c.sent, reply, "b.example", keysOf(t, "b.example"))
+				got, err := fedinvite.MergeReply(t.Context(), c.sent, reply, "b.example", invitetest.Keys("b.example"))
 				if !errors.Is(err, c.want) || (got == nil) != (c.want != nil) {
 					t.Errorf("%s: error %v, want %v", form, err, c.want)
 				}
@@ -787,8 +788,8 @@ func TestMergeReplyLooksAtWhatIsInThePlaceOfSignatures(t *testing.T) {
 func TestMergeReplyOfVersionsBefore5IgnoresKeyValidity(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
 		sent := newInvite(t, inviteDraft(v), v)
-		reply := replyTo(t, sent, newSigner(t, "b.example"))
-		keys := fedinvite.KeyMap{"b.example": {"ed25519:1": {Public: newSigner(t, "b.example").Public(), ValidUntil: time.UnixMilli(1)}}}
+		reply := replyTo(t, sent, invitetest.Signer("b.example"))
+		keys := fedinvite.KeyMap{"b.example": {"ed25519:1": {Public: invitetest.Signer("b.example").Public(), ValidUntil: time.UnixMilli(1)}}}
 		_, err := fedinvite.MergeReply(t.Context(), sent, reply.AppendJSON(nil), "b.example", keys)
 		if legacy := slices.Index(fedinvite.RoomVersions(), v) < 4; (err == nil) != legacy {
 			t.Errorf("error %v, want one: %v", err, !legacy)
@@ -802,7 +803,7 @@ func TestNewInviteOfALongServerName(t *testing.T) {
 		server := fedinvite.ServerName(strings.Repeat("a", length))
 		d := inviteDraft(fedinvite.RoomV1)
 		d.Sender, d.EventID = "@:"+string(server), ""
-		e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, fedinvite.RoomV1), newSigner(t, server))
+		e, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, fedinvite.RoomV1), invitetest.Signer(server))
 		if err != nil {
 			t.Errorf("%d: %v", length, err)
 			continue
@@ -815,7 +816,7 @@ func TestNewInviteOfALongServerName(t *testing.T) {
 		d := inviteDraft(fedinvite.RoomV1)
 		d.EventID = ""
 		server := fedinvite.ServerName(strings.Repeat("a", length))
-		if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, fedinvite.RoomV1), newSigner(t, server)); err == nil {
+		if _, err := fedinvite.NewInvite(t.Context(), d, rulesOf(t, fedinvite.RoomV1), invitetest.Signer(server)); err == nil {
 			t.Errorf("%d: no error", length)
 		}
 	}

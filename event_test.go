@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // members is a JSON object on its way to be one: raw values by key.
@@ -91,7 +92,7 @@ func signedEvent(t testing.TB, v fedinvite.RoomVersion, edit func(m members)) []
 	if edit != nil {
 		edit(m)
 	}
-	raw, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, v), newSigner(t, "a.example"))
+	raw, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, v), invitetest.Signer("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,16 +121,6 @@ func parsed(t testing.TB, raw []byte, v fedinvite.RoomVersion) *fedinvite.Event 
 	return e
 }
 
-// keysOf is a KeySource of the test keys of servers.
-func keysOf(t testing.TB, servers ...fedinvite.ServerName) fedinvite.KeyMap {
-	t.Helper()
-	keys := fedinvite.KeyMap{}
-	for _, s := range servers {
-		keys.Add(newSigner(t, s))
-	}
-	return keys
-}
-
 // eachVersion runs f as a subtest for every room version.
 func eachVersion(t *testing.T, f func(t *testing.T, v fedinvite.RoomVersion)) {
 	for _, v := range fedinvite.RoomVersions() {
@@ -143,7 +134,7 @@ func TestParseEventReadsTheFormatOfEachVersion(t *testing.T) {
 		if !e.HashOK() {
 			t.Error("the content hash is said to be wrong")
 		}
-		if err := e.Verify(t.Context(), keysOf(t, "a.example")); err != nil {
+		if err := e.Verify(t.Context(), invitetest.Keys("a.example")); err != nil {
 			t.Error(err)
 		}
 		hash := e.ReferenceHash()
@@ -507,10 +498,10 @@ func TestEntriesOfSignaturesAreNotJudged(t *testing.T) {
 	for _, entry := range []string{`null`, `[]`, `"x"`, `1`, `{"ed25519:1":null}`, `{"":""}`} {
 		raw := signedEvent(t, fedinvite.RoomV11, func(m members) { m["signatures"] = `{"other.example":` + entry + `}` })
 		e := parsed(t, raw, fedinvite.RoomV11)
-		if err := e.Verify(t.Context(), keysOf(t, "a.example")); err != nil {
+		if err := e.Verify(t.Context(), invitetest.Keys("a.example")); err != nil {
 			t.Errorf("%s: %v", entry, err)
 		}
-		if err := e.Verify(t.Context(), keysOf(t, "a.example", "other.example"), "other.example"); !errors.Is(err, fedinvite.ErrSignature) {
+		if err := e.Verify(t.Context(), invitetest.Keys("a.example", "other.example"), "other.example"); !errors.Is(err, fedinvite.ErrSignature) {
 			t.Errorf("%s: error %v, want ErrSignature", entry, err)
 		}
 	}
@@ -574,7 +565,7 @@ func TestUnsignedIsNeitherJudgedNorHashed(t *testing.T) {
 			if object == "" && e.Unsigned() != nil {
 				t.Errorf("unsigned %s: Unsigned() is not nil", value)
 			}
-			if err := e.Verify(t.Context(), keysOf(t, "a.example")); err != nil {
+			if err := e.Verify(t.Context(), invitetest.Keys("a.example")); err != nil {
 				t.Errorf("unsigned %s: %v", value, err)
 			}
 			if string(e.Redacted().Unsigned()) != "" || bytes.Contains(e.Redacted().AppendJSON(nil), []byte("unsigned")) {
@@ -863,7 +854,7 @@ func TestEventsWithoutSignaturesParseAndVerifyForNobody(t *testing.T) {
 				}
 			})
 			e := parsed(t, raw, v)
-			if err := e.Verify(t.Context(), keysOf(t, "a.example")); !errors.Is(err, fedinvite.ErrSignature) {
+			if err := e.Verify(t.Context(), invitetest.Keys("a.example")); !errors.Is(err, fedinvite.ErrSignature) {
 				t.Errorf("signatures %q: error %v, want ErrSignature", signatures, err)
 			}
 			if got := string(e.Signatures()); signatures == "" && got != "{}" || signatures != "" && got != signatures {
@@ -904,7 +895,7 @@ func TestEventIsImmutable(t *testing.T) {
 		hash := e.ReferenceHash()
 		hash[0]++
 		for _, other := range []fedinvite.ServerName{"b.example", "a.example"} {
-			signed, err := e.WithSignature(t.Context(), newSignerID(t, other, "ed25519:2"))
+			signed, err := e.WithSignature(t.Context(), invitetest.SignerWithKey(other, "ed25519:2"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -914,7 +905,7 @@ func TestEventIsImmutable(t *testing.T) {
 		}
 		overwrite(e.Redacted().AppendJSON(nil))
 		// A signer that writes into the message that it is asked to sign.
-		if _, err := e.WithSignature(t.Context(), scribblingSigner{newSigner(t, "c.example")}); err != nil {
+		if _, err := e.WithSignature(t.Context(), scribblingSigner{invitetest.Signer("c.example")}); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, string(e.AppendJSON(nil))); diff != "" {
@@ -933,7 +924,7 @@ func TestEventIsImmutable(t *testing.T) {
 				t.Errorf("%s changed: -want +got\n%s", name, diff)
 			}
 		}
-		if err := e.Verify(t.Context(), keysOf(t, "a.example")); err != nil {
+		if err := e.Verify(t.Context(), invitetest.Keys("a.example")); err != nil {
 			t.Errorf("the event no longer verifies: %v", err)
 		}
 	})
@@ -951,7 +942,7 @@ func (s scribblingSigner) Sign(ctx context.Context, message []byte) ([]byte, err
 
 func TestEventIsSafeForConcurrentUse(t *testing.T) {
 	e := parsed(t, signedEvent(t, fedinvite.RoomV11, nil), fedinvite.RoomV11)
-	keys, signer := keysOf(t, "a.example"), newSigner(t, "b.example")
+	keys, signer := invitetest.Keys("a.example"), invitetest.Signer("b.example")
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -982,7 +973,7 @@ func TestWithSignaturePutsTheEntryInItsSortedPlace(t *testing.T) {
 			{"0.example", "ed25519:1"}, {"a.example", "ed25519:0"}, {"a.example", "ed25519:2"}, {"b.example:8448", "ed25519:1"},
 			{"z.example", "ed25519:2"}, {"zz.example", "ed25519:1"}, {"A.example", "ed25519:1"}, {"[::1]", "ed25519:1"},
 		} {
-			signer := newSignerID(t, s.server, s.id)
+			signer := invitetest.SignerWithKey(s.server, s.id)
 			signed, err := e.WithSignature(t.Context(), signer)
 			if err != nil {
 				t.Fatal(err)
@@ -1002,7 +993,7 @@ func TestWithSignaturePutsTheEntryInItsSortedPlace(t *testing.T) {
 			if diff := cmp.Diff(string(again.Signatures()), string(signed.Signatures())); diff != "" {
 				t.Errorf("%s %s: -parsed +made\n%s", s.server, s.id, diff)
 			}
-			keys := keysOf(t, "a.example")
+			keys := invitetest.Keys("a.example")
 			keys.Add(signer)
 			if err := signed.Verify(t.Context(), keys, s.server); err != nil {
 				t.Errorf("%s %s: %v", s.server, s.id, err)
@@ -1025,7 +1016,7 @@ func TestWithSignaturePutsTheEntryInItsSortedPlace(t *testing.T) {
 
 func TestWithSignatureReplacesTheSameKeysSignature(t *testing.T) {
 	e := parsed(t, signedEvent(t, fedinvite.RoomV11, nil), fedinvite.RoomV11)
-	again, err := e.WithSignature(t.Context(), newSigner(t, "a.example"))
+	again, err := e.WithSignature(t.Context(), invitetest.Signer("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1054,9 +1045,9 @@ func TestWithForeignSignatureAddsOrReplaces(t *testing.T) {
 		e := parsed(t, signedEvent(t, v, func(m members) { m["unsigned"] = `{"age":1}` }), v)
 		before := string(e.AppendJSON(nil))
 		for _, s := range []fedinvite.Signer{
-			newSignerID(t, "a.example", "ed25519:policy_server"), // beside our own
-			newSignerID(t, "b.example", "ed25519:policy_server"),
-			newSigner(t, "a.example"), // in the place of our own, which it equals
+			invitetest.SignerWithKey("a.example", "ed25519:policy_server"), // beside our own
+			invitetest.SignerWithKey("b.example", "ed25519:policy_server"),
+			invitetest.Signer("a.example"), // in the place of our own, which it equals
 		} {
 			want, err := e.WithSignature(t.Context(), s)
 			if err != nil {
@@ -1069,14 +1060,14 @@ func TestWithForeignSignatureAddsOrReplaces(t *testing.T) {
 			if diff := cmp.Diff(allOf(want), allOf(got)); diff != "" {
 				t.Errorf("%s %s: -want +got\n%s", s.ServerName(), s.KeyID(), diff)
 			}
-			keys := keysOf(t, "a.example")
+			keys := invitetest.Keys("a.example")
 			keys.Add(s)
 			if err := got.Verify(t.Context(), keys, s.ServerName()); err != nil || got.ID() != e.ID() {
 				t.Errorf("%s %s: ID %s, %v", s.ServerName(), s.KeyID(), got.ID(), err)
 			}
 		}
 		// Another key under the ID of our own: the entry is that key's now.
-		other := newSigner(t, "other.example")
+		other := invitetest.Signer("other.example")
 		got, err := e.WithForeignSignature("a.example", "ed25519:1", fedinvite.VerifyKey{Public: other.Public()}, foreignSignature(t, e, other))
 		if err != nil {
 			t.Fatal(err)
@@ -1097,7 +1088,7 @@ func TestWithForeignSignatureAddsOrReplaces(t *testing.T) {
 
 func TestWithForeignSignatureRefuses(t *testing.T) {
 	e := parsed(t, signedEvent(t, fedinvite.RoomV11, nil), fedinvite.RoomV11)
-	s := newSignerID(t, "b.example", "ed25519:policy_server")
+	s := invitetest.SignerWithKey("b.example", "ed25519:policy_server")
 	public, good := s.Public(), foreignSignature(t, e, s)
 	for _, c := range []struct {
 		name      string
@@ -1113,7 +1104,7 @@ func TestWithForeignSignatureRefuses(t *testing.T) {
 		{"no signature", "b.example", "ed25519:policy_server", public, nil, fedinvite.ErrSignature},
 		{"63 bytes", "b.example", "ed25519:policy_server", public, good[:63], fedinvite.ErrSignature},
 		{"65 bytes", "b.example", "ed25519:policy_server", public, append(slices.Clone(good), 0), fedinvite.ErrSignature},
-		{"another key", "b.example", "ed25519:policy_server", newSigner(t, "b.example").Public(), good, fedinvite.ErrSignature},
+		{"another key", "b.example", "ed25519:policy_server", invitetest.Signer("b.example").Public(), good, fedinvite.ErrSignature},
 		{"no key", "b.example", "ed25519:policy_server", nil, good, fedinvite.ErrBadKey},
 		{"a key of 31 bytes", "b.example", "ed25519:policy_server", public[:31], good, fedinvite.ErrBadKey},
 		{"a key of small order", "b.example", "ed25519:policy_server", make([]byte, 32), good, fedinvite.ErrBadKey},
@@ -1140,7 +1131,7 @@ func TestWithForeignSignatureRefuses(t *testing.T) {
 // What others add goes into the room, so that everybody has to accept it.
 func TestWithForeignSignatureKeepsTheLimits(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
-		s := newSignerID(t, "b.example", "ed25519:policy_server")
+		s := invitetest.SignerWithKey("b.example", "ed25519:policy_server")
 		entry := len(`,"b.example":{"ed25519:policy_server":""}`) + 86
 		for past, want := range map[int]error{0: nil, 1: fedinvite.ErrBadJSON} {
 			draft := inviteDraft(v)
@@ -1186,7 +1177,7 @@ func TestRedactedIsIdempotentAndKeepsIDAndSignatures(t *testing.T) {
 		if r.HashOK() {
 			t.Error("the redacted copy has the content hash")
 		}
-		if err := r.Verify(t.Context(), keysOf(t, "a.example")); err != nil {
+		if err := r.Verify(t.Context(), invitetest.Keys("a.example")); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(string(r.AppendJSON(nil)), string(r.Redacted().AppendJSON(nil))); diff != "" {
@@ -1202,7 +1193,7 @@ func TestRedactedIsIdempotentAndKeepsIDAndSignatures(t *testing.T) {
 
 func TestContentHashLeavesOutWhatChangesOnTheWay(t *testing.T) {
 	m := members{"type": `"x"`, "content": `{"signatures":1,"hashes":2,"unsigned":3}`}
-	want, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, fedinvite.RoomV11), newSigner(t, "a.example"))
+	want, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, fedinvite.RoomV11), invitetest.Signer("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1217,7 +1208,7 @@ func TestContentHashLeavesOutWhatChangesOnTheWay(t *testing.T) {
 	}
 	m["signatures"] = `{"b.example":{"ed25519:1":"x"}}`
 	m["hashes"] = `{"sha1":"x","sha256":"wrong"}`
-	got, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, fedinvite.RoomV11), newSigner(t, "a.example"))
+	got, err := fedinvite.SignEventJSON(t.Context(), m.json(), rulesOf(t, fedinvite.RoomV11), invitetest.Signer("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1269,7 +1260,7 @@ func TestHashOKComparesTheHashNotItsSpelling(t *testing.T) {
 		if e.HashOK() || e.Redacted().HashOK() {
 			t.Error("the content was changed and its hash is said to be right")
 		}
-		if err := e.Redacted().Verify(t.Context(), keysOf(t, "a.example")); err != nil {
+		if err := e.Redacted().Verify(t.Context(), invitetest.Keys("a.example")); err != nil {
 			t.Errorf("the redacted copy of an event whose content was changed: %v", err)
 		}
 	})
@@ -1331,13 +1322,13 @@ func TestServerOfTheEventIDSignsInVersions1And2(t *testing.T) {
 		if diff := cmp.Diff([]fedinvite.ServerName{"a.example", "c.example"}, e.RequiredSigners()); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}
-		keys := keysOf(t, "a.example", "c.example")
+		keys := invitetest.Keys("a.example", "c.example")
 		err := e.Verify(t.Context(), keys)
 		var failed *fedinvite.SignatureError
 		if !errors.As(err, &failed) || failed.Server != "c.example" || !errors.Is(err, fedinvite.ErrSignature) {
 			t.Errorf("error %v, want one about c.example", err)
 		}
-		signed, err := e.WithSignature(t.Context(), newSigner(t, "c.example"))
+		signed, err := e.WithSignature(t.Context(), invitetest.Signer("c.example"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -1361,9 +1352,9 @@ func TestErrAuthorisingServerIsAboutThatServerAlone(t *testing.T) {
 	join := func(via string) *fedinvite.Event {
 		return memberEvent(t, fedinvite.RoomV11, `{"join_authorised_via_users_server":`+via+`,"membership":"join"}`)
 	}
-	keys := keysOf(t, "a.example", "r.example")
+	keys := invitetest.Keys("a.example", "r.example")
 	wrongKeys := fedinvite.KeyMap{"r.example": keys["a.example"], "a.example": keys["r.example"]}
-	signed, err := join(`"@r:r.example"`).WithSignature(t.Context(), newSigner(t, "r.example"))
+	signed, err := join(`"@r:r.example"`).WithSignature(t.Context(), invitetest.Signer("r.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1380,15 +1371,15 @@ func TestErrAuthorisingServerIsAboutThatServerAlone(t *testing.T) {
 	}{
 		{"not signed", join(`"@r:r.example"`), keys, nil, fedinvite.ErrAuthorisingServer, "r.example"},
 		{"wrong signature", signed, fedinvite.KeyMap{"a.example": keys["a.example"], "r.example": keys["a.example"]}, nil, fedinvite.ErrAuthorisingServer, "r.example"},
-		{"no known key", signed, keysOf(t, "a.example"), nil, fedinvite.ErrAuthorisingServer, "r.example"},
+		{"no known key", signed, invitetest.Keys("a.example"), nil, fedinvite.ErrAuthorisingServer, "r.example"},
 		{"no user ID", join(`"r.example"`), keys, nil, fedinvite.ErrAuthorisingServer, ""},
 		{"not a string", join(`{}`), keys, nil, fedinvite.ErrAuthorisingServer, ""},
 		{"null", join(`null`), keys, nil, fedinvite.ErrAuthorisingServer, ""},
 		{"the sender's server did not sign either", signed, wrongKeys, nil, fedinvite.ErrSignature, "a.example"},
 		{"the caller asks for it too", join(`"@r:r.example"`), keys, []fedinvite.ServerName{"r.example"}, fedinvite.ErrSignature, "r.example"},
-		{"it is the sender's server", join(`"@r:a.example"`), keysOf(t), nil, fedinvite.ErrSignature, "a.example"},
+		{"it is the sender's server", join(`"@r:a.example"`), invitetest.Keys(), nil, fedinvite.ErrSignature, "a.example"},
 		{"another server that the caller asks for", signed, keys, []fedinvite.ServerName{"z.example"}, fedinvite.ErrSignature, "z.example"},
-		{"keys that cannot be had", signed, outage{keysOf(t, "a.example")}, nil, fedinvite.ErrKeysUnavailable, "r.example"},
+		{"keys that cannot be had", signed, outage{invitetest.Keys("a.example")}, nil, fedinvite.ErrKeysUnavailable, "r.example"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.event.Verify(t.Context(), c.keys, c.servers...)
@@ -1410,21 +1401,21 @@ func TestVerifyOfNobodyIsAnError(t *testing.T) {
 	if got := e.RequiredSigners(); len(got) != 0 {
 		t.Fatalf("required signers %q", got)
 	}
-	if err := e.Verify(t.Context(), keysOf(t, "a.example")); !errors.Is(err, fedinvite.ErrSignature) {
+	if err := e.Verify(t.Context(), invitetest.Keys("a.example")); !errors.Is(err, fedinvite.ErrSignature) {
 		t.Errorf("error %v, want ErrSignature", err)
 	}
-	if err := e.Verify(t.Context(), keysOf(t, "a.example"), "a.example"); err != nil {
+	if err := e.Verify(t.Context(), invitetest.Keys("a.example"), "a.example"); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestVerifyChecksTheServersThatAreNamed(t *testing.T) {
 	e := parsed(t, signedEvent(t, fedinvite.RoomV11, nil), fedinvite.RoomV11)
-	keys := keysOf(t, "a.example", "b.example")
+	keys := invitetest.Keys("a.example", "b.example")
 	if err := e.Verify(t.Context(), keys, "b.example"); !errors.Is(err, fedinvite.ErrSignature) {
 		t.Errorf("error %v, want ErrSignature", err)
 	}
-	signed, err := e.WithSignature(t.Context(), newSigner(t, "b.example"))
+	signed, err := e.WithSignature(t.Context(), invitetest.Signer("b.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1439,7 +1430,7 @@ func TestKeyValidityCountsFromVersion5On(t *testing.T) {
 	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
 		n, _ := strconv.Atoi(string(v))
 		e := parsed(t, signedEvent(t, v, nil), v)
-		public := newSigner(t, "a.example").Public()
+		public := invitetest.Signer("a.example").Public()
 		for _, c := range []struct {
 			name string
 			key  fedinvite.VerifyKey
@@ -1508,7 +1499,7 @@ func TestSignEventJSONRefusesWhatIsNoCanonicalObject(t *testing.T) {
 		{`{"unsigned":{"a":1.5}}`, fedinvite.RoomV6, nil},
 		{`{"a":1,"a":1}`, fedinvite.RoomV1, fedinvite.ErrDuplicateKey},
 	} {
-		_, err := fedinvite.SignEventJSON(t.Context(), []byte(c.raw), rulesOf(t, c.v), newSigner(t, "a.example"))
+		_, err := fedinvite.SignEventJSON(t.Context(), []byte(c.raw), rulesOf(t, c.v), invitetest.Signer("a.example"))
 		if !errors.Is(err, c.want) {
 			t.Errorf("v%s %s: error %v, want %v", c.v, c.raw, err, c.want)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // What peers tried that no scenario has.
@@ -19,7 +20,7 @@ func replyOf(t *testing.T, sent *fedinvite.Event, n int) (json.RawMessage, fedin
 	t.Helper()
 	keys := fedinvite.KeyMap{}
 	for i := range n {
-		s := newSignerID(t, serverB, fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
+		s := invitetest.SignerWithKey(serverB, fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
 		keys.Add(s)
 		var err error
 		if sent, err = sent.WithSignature(t.Context(), s); err != nil {
@@ -30,18 +31,18 @@ func replyOf(t *testing.T, sent *fedinvite.Event, n int) (json.RawMessage, fedin
 }
 
 func TestMergeReplyWritesBase64AsWeDo(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	sent := r.parse(t, r.signedInvite(t))
+	r := newRoom(fedinvite.RoomV11)
+	sent := r.Parse(r.signedInvite())
 	reply, keys := replyOf(t, sent, 1)
 	want := string(reply)
-	o := decode(t, reply)
+	o := decode(reply)
 	own := o["signatures"].(object)[string(serverB)].(object)
 	signature, err := base64.RawStdEncoding.DecodeString(own["ed25519:0"].(string))
 	if err != nil {
 		t.Fatal(err)
 	}
 	own["ed25519:0"] = base64.URLEncoding.EncodeToString(signature)
-	merged, err := fedinvite.MergeReply(t.Context(), sent, encode(t, o), serverB, keys)
+	merged, err := fedinvite.MergeReply(t.Context(), sent, encode(o), serverB, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +52,8 @@ func TestMergeReplyWritesBase64AsWeDo(t *testing.T) {
 }
 
 func TestMergeReplyTakesTenSignaturesAtMost(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	sent := r.parse(t, r.signedInvite(t))
+	r := newRoom(fedinvite.RoomV11)
+	sent := r.Parse(r.signedInvite())
 	for n, want := range map[int]error{10: nil, 11: fedinvite.ErrSignature} {
 		reply, keys := replyOf(t, sent, n)
 		if _, err := fedinvite.MergeReply(t.Context(), sent, reply, serverB, keys); !errors.Is(err, want) {
@@ -63,9 +64,9 @@ func TestMergeReplyTakesTenSignaturesAtMost(t *testing.T) {
 
 // An event that nobody would take must not go into the room.
 func TestMergeReplyKeepsTheLimitsOfAnEvent(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
+	r := newRoom(fedinvite.RoomV11)
 	fill := func(n int, edits ...edit) *fedinvite.Event {
-		return r.parse(t, r.signedInvite(t, append(edits, set(strings.Repeat("x", n), "content", "reason"))...))
+		return r.Parse(r.signedInvite(append(edits, set(strings.Repeat("x", n), "content", "reason"))...))
 	}
 	grow := 65_536 - len(fill(0).AppendJSON(nil))
 	reply, _ := replyOf(t, fill(0), 1)
@@ -91,17 +92,13 @@ func TestMergeReplyKeepsTheLimitsOfAnEvent(t *testing.T) {
 // A third-party invite need not be signed by its sender's server, so it must not
 // make the sender look verified.
 func TestRoomStateVouchesOnlyForWhoSigned(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	raw := r.sign(t, r.state("m.room.member", "@x:c.example",
+	r := newRoom(fedinvite.RoomV11)
+	raw := r.Sign(r.Draft(alice, "m.room.member", "@x:c.example", nil,
 		set("@boss:b.example", "sender"),
-		set(object{"membership": "invite", "third_party_invite": object{}, "join_authorised_via_users_server": "@x:c.example"}, "content"),
-	), newSigner(t, serverC))
-	keys := fedinvite.KeyMap{}
-	for _, s := range []fedinvite.ServerName{serverA, serverB, serverC} {
-		keys.Add(newSigner(t, s))
-	}
-	invite := r.parse(t, r.signedInvite(t))
-	state, err := fedinvite.CheckRoomState(t.Context(), []json.RawMessage{r.create, raw}, invite, keys, fedinvite.StateStrict)
+		set(object{"membership": "invite", "third_party_invite": object{}, "join_authorised_via_users_server": "@x:c.example"}, "content")), invitetest.Signer(serverC))
+	keys := invitetest.Keys(serverA, serverB, serverC)
+	invite := r.Parse(r.signedInvite())
+	state, err := fedinvite.CheckRoomState(t.Context(), []json.RawMessage{r.create(), raw}, invite, keys, fedinvite.StateStrict)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,20 +124,19 @@ func TestRoomStateCreateMustStartARoomOfTheVersion(t *testing.T) {
 		"auth events":          {set([]any{"$before"}, "auth_events"), fedinvite.ErrStateRoom},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRoom(t, fedinvite.RoomV12)
-			create := decode(t, r.create)
+			r := newRoom(fedinvite.RoomV12)
+			create := decode(r.create())
 			for _, member := range []string{"hashes", "signatures"} {
 				delete(create, member)
 			}
 			c.edit(create)
-			raw := r.sign(t, create, newSigner(t, serverA))
+			raw := r.Sign(create, invitetest.Signer(serverA))
 			e, err := fedinvite.ParseEvent(raw, rulesOf(t, fedinvite.RoomV12))
 			if err != nil {
 				t.Fatal(err)
 			}
-			invite := r.parse(t, r.signedInvite(t, set(e.RoomID(), "room_id")))
-			keys := fedinvite.KeyMap{}
-			keys.Add(newSigner(t, serverA))
+			invite := r.Parse(r.signedInvite(set(e.RoomID(), "room_id")))
+			keys := invitetest.Keys(serverA)
 			_, err = fedinvite.CheckRoomState(t.Context(), []json.RawMessage{raw}, invite, keys, fedinvite.StateCreateOnly)
 			if !errors.Is(err, c.want) {
 				t.Errorf("error %v, want %v", err, c.want)
@@ -164,10 +160,10 @@ func TestWireErrorOfAnOutageHidesItsRefusal(t *testing.T) {
 
 // Values that no constructor made give errors, never signatures.
 func TestZeroValues(t *testing.T) {
-	if _, err := new(fedinvite.Event).WithSignature(t.Context(), newSigner(t, serverB)); err == nil {
+	if _, err := new(fedinvite.Event).WithSignature(t.Context(), invitetest.Signer(serverB)); err == nil {
 		t.Error("the zero Event was signed")
 	}
-	signer := newSigner(t, serverB)
+	signer := invitetest.Signer(serverB)
 	signature, err := signer.Sign(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -219,8 +215,8 @@ func TestRoomStateGet(t *testing.T) {
 
 // A refusal tells the peer what is wrong in particular, where our own words say it.
 func TestWireErrorDetails(t *testing.T) {
-	l := newRoom(t, fedinvite.RoomV11).sendInvite(t)
-	d := l.delivery(t)
+	l := newRoom(fedinvite.RoomV11).sendInvite()
+	d := deliveryOf(t, l)
 	d.EventID = "$other"
 	_, err := newHost(t).Check(t.Context(), d)
 	if got, want := fedinvite.WireError(err).Message, "does not match: the event ID of the path and that of the event"; got != want {
@@ -231,7 +227,7 @@ func TestWireErrorDetails(t *testing.T) {
 // Splicing signatures into an event must give what writing it anew gives, however
 // many there were before.
 func TestWithSignatureIsTheSameAsWritingAnew(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
+	r := newRoom(fedinvite.RoomV11)
 	for name, edits := range map[string][]edit{
 		"none":              {drop("signatures")},
 		"empty":             {set(object{}, "signatures")},
@@ -241,14 +237,14 @@ func TestWithSignatureIsTheSameAsWritingAnew(t *testing.T) {
 		"none and unsigned": {drop("signatures"), set(object{"age": 1}, "unsigned")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, err := fedinvite.ParseEvent(change(t, r.signedInvite(t), edits...), rulesOf(t, fedinvite.RoomV11))
+			e, err := fedinvite.ParseEvent(change(r.signedInvite(), edits...), rulesOf(t, fedinvite.RoomV11))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, e := range []*fedinvite.Event{e, e.Redacted()} {
 				for _, id := range []fedinvite.KeyID{"ed25519:2", "ed25519:1", "ed25519:2"} {
-					signer := newSignerID(t, serverB, id)
-					want := decode(t, e.AppendJSON(nil))
+					signer := invitetest.SignerWithKey(serverB, id)
+					want := decode(e.AppendJSON(nil))
 					signatures, _ := want["signatures"].(object)
 					if signatures == nil {
 						signatures = object{}
@@ -271,10 +267,10 @@ func TestWithSignatureIsTheSameAsWritingAnew(t *testing.T) {
 					if e, err = e.WithSignature(t.Context(), signer); err != nil {
 						t.Fatal(err)
 					}
-					if diff := cmp.Diff(canonicalText(t, string(encode(t, want))), string(e.AppendJSON(nil))); diff != "" {
+					if diff := cmp.Diff(canonicalText(t, string(encode(want))), string(e.AppendJSON(nil))); diff != "" {
 						t.Fatalf("-want +got\n%s", diff)
 					}
-					if diff := cmp.Diff(canonicalText(t, string(encode(t, signatures))), string(e.Signatures())); diff != "" {
+					if diff := cmp.Diff(canonicalText(t, string(encode(signatures))), string(e.Signatures())); diff != "" {
 						t.Fatalf("signatures: -want +got\n%s", diff)
 					}
 				}

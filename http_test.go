@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -28,7 +29,7 @@ import (
 // authOf returns what the Authorization header of the letter says.
 func authOf(t testing.TB, l letter) xmatrix.Auth {
 	t.Helper()
-	auth, err := xmatrix.Parse(l.request(t).Header.Get("Authorization"))
+	auth, err := xmatrix.Parse(l.Inbound(t.Context()).Header.Get("Authorization"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,9 +38,9 @@ func authOf(t testing.TB, l letter) xmatrix.Auth {
 
 // withHeaders returns the letter's request with other Authorization headers. In
 // them {O}, {D}, {K} and {S} stand for origin, destination, key and signature.
-func (l letter) withHeaders(t testing.TB, headers ...string) *http.Request {
+func withHeaders(t testing.TB, l letter, headers ...string) *http.Request {
 	t.Helper()
-	req, auth := l.request(t), authOf(t, l)
+	req, auth := l.Inbound(t.Context()), authOf(t, l)
 	fill := strings.NewReplacer("{O}", string(auth.Origin), "{D}", string(auth.Destination), "{K}", string(auth.Key), "{S}", auth.Sig)
 	req.Header.Del("Authorization")
 	for _, h := range headers {
@@ -49,10 +50,10 @@ func (l letter) withHeaders(t testing.TB, headers ...string) *http.Request {
 }
 
 // withTarget returns the letter's request for another target, signed for it.
-func (l letter) withTarget(t testing.TB, target string) *http.Request {
+func withTarget(t testing.TB, l letter, target string) *http.Request {
 	t.Helper()
-	req := httptest.NewRequest(http.MethodPut, target, bytes.NewReader(l.body))
-	if err := xmatrix.Sign(t.Context(), req, l.body, l.to, newSigner(t, l.from)); err != nil {
+	req := httptest.NewRequest(http.MethodPut, target, bytes.NewReader(l.Body))
+	if err := xmatrix.Sign(t.Context(), req, l.Body, l.To, l.From); err != nil {
 		t.Fatal(err)
 	}
 	return req
@@ -68,10 +69,10 @@ func wantOK(t testing.TB, h http.Handler, req *http.Request) []byte {
 }
 
 func TestPlumbingAuthorization(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	base := r.sendInvite(t)
+	r := newRoom(fedinvite.RoomV11)
+	base := r.sendInvite()
 	assume := func(c *fedinvite.Config) {
-		c.Credentials = xmatrix.Verifier{Keys: c.Keys, Now: func() time.Time { return eventTime }, Assume: serverB}.Credentials
+		c.Credentials = xmatrix.Verifier{Keys: c.Keys, Now: eventClock, Assume: serverB}.Credentials
 	}
 	for _, c := range []struct {
 		name    string
@@ -94,7 +95,7 @@ func TestPlumbingAuthorization(t *testing.T) {
 			if c.config != nil {
 				h = newHost(t, c.config)
 			}
-			wantOK(t, h, base.withHeaders(t, c.headers...))
+			wantOK(t, h, withHeaders(t, base, c.headers...))
 			if diff := cmp.Diff(serverA, h.handled[0].Origin); diff != "" {
 				t.Errorf("origin (-want +got):\n%s", diff)
 			}
@@ -125,7 +126,7 @@ func TestPlumbingAuthorization(t *testing.T) {
 	} {
 		t.Run(c.name+": 401", func(t *testing.T) {
 			h := newHost(t)
-			_, err := h.refuses(t, base.withHeaders(t, c.headers...), unauthorized)
+			_, err := h.refuses(t, withHeaders(t, base, c.headers...), unauthorized)
 			if !errors.Is(err, fedinvite.ErrUnauthorized) {
 				t.Errorf("Done got %v, want %v", err, fedinvite.ErrUnauthorized)
 			}
@@ -137,25 +138,25 @@ func TestPlumbingAuthorization(t *testing.T) {
 	}
 	// DESIGN S20: the specification's list says signature, everybody writes sig.
 	t.Run("10 signature= instead of sig=: 200", func(t *testing.T) {
-		wantOK(t, newHost(t), base.withHeaders(t, `X-Matrix origin="{O}",destination="{D}",key="{K}",signature="{S}"`))
+		wantOK(t, newHost(t), withHeaders(t, base, `X-Matrix origin="{O}",destination="{D}",key="{K}",signature="{S}"`))
 	})
 	t.Run("13 destination of our second host: 200 as that host", func(t *testing.T) {
-		newHost(t).accepts(t, letterTo(r.sendInvite(t, set("@b:b2.example", "state_key")), serverB2), nil)
+		newHost(t).accepts(t, letterTo(r.sendInvite(set("@b:b2.example", "state_key")), serverB2), nil)
 	})
 	t.Run("key that is no longer valid: 401", func(t *testing.T) {
-		public := newSigner(t, serverA).Public()
+		public := invitetest.Signer(serverA).Public()
 		for _, key := range []fedinvite.VerifyKey{
 			{Public: public, ValidUntil: eventTime.Add(-time.Second)},
 			{Public: public, ExpiredAt: eventTime.Add(time.Hour)},
 		} {
-			newHost(t, withKey(serverA, "ed25519:1", key)).refuses(t, base.request(t), unauthorized)
+			newHost(t, withKey(serverA, "ed25519:1", key)).refuses(t, base.Inbound(t.Context()), unauthorized)
 		}
 	})
 	t.Run("Credentials missing: 500, never open", func(t *testing.T) {
 		h := newHost(t)
 		rc, err := fedinvite.NewReceiver(fedinvite.Config{
 			Signer: func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) {
-				return &tracedSigner{newSigner(t, serverB), h}, nil
+				return &tracedSigner{invitetest.Signer(serverB), h}, nil
 			},
 			Keys:    h.keys,
 			Handler: fedinvite.HandlerFunc(func(context.Context, *fedinvite.Invite) error { t.Error("handled"); return nil }),
@@ -163,7 +164,7 @@ func TestPlumbingAuthorization(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantVerdict(t, answer(rc, base.request(t)), internal)
+		wantVerdict(t, answer(rc, base.Inbound(t.Context())), internal)
 		if h.signed != 0 {
 			t.Error("signed")
 		}
@@ -173,59 +174,59 @@ func TestPlumbingAuthorization(t *testing.T) {
 			c.Credentials = func(*http.Request) (fedinvite.Credentials, error) {
 				return fedinvite.Credentials{Origin: serverA, Destination: serverB}, nil
 			}
-		}).refuses(t, base.request(t), internal)
+		}).refuses(t, base.Inbound(t.Context()), internal)
 	})
 }
 
 func TestPlumbingBody(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	base := r.sendInvite(t)
+	r := newRoom(fedinvite.RoomV11)
+	base := r.sendInvite()
 	signed := func(body string) *http.Request {
 		l := base
-		l.body = []byte(body)
-		return l.request(t)
+		l.Body = []byte(body)
+		return l.Inbound(t.Context())
 	}
 
 	t.Run("17 body byte changed: 401", func(t *testing.T) {
-		newHost(t).refuses(t, withBody(base.request(t), strings.Replace(string(base.body), `"depth":5`, `"depth":6`, 1)), unauthorized)
+		newHost(t).refuses(t, withBody(base.Inbound(t.Context()), strings.Replace(string(base.Body), `"depth":5`, `"depth":6`, 1)), unauthorized)
 	})
 	t.Run("17 member added to the body: 401", func(t *testing.T) {
-		newHost(t).refuses(t, withBody(base.request(t), string(change(t, base.body, set(1, "x")))), unauthorized)
+		newHost(t).refuses(t, withBody(base.Inbound(t.Context()), string(change(base.Body, set(1, "x")))), unauthorized)
 	})
 	t.Run("18 body reformatted, keys reordered: 200", func(t *testing.T) {
 		var members map[string]json.RawMessage
-		if err := json.Unmarshal(base.body, &members); err != nil {
+		if err := json.Unmarshal(base.Body, &members); err != nil {
 			t.Fatal(err)
 		}
 		body := fmt.Sprintf("{\n \"room_version\" : \"11\",\t\"invite_room_state\":%s , \"\\u0065vent\":%s}\r\n", members["invite_room_state"], members["event"])
-		wantOK(t, newHost(t), withBody(base.request(t), body))
+		wantOK(t, newHost(t), withBody(base.Inbound(t.Context()), body))
 	})
 	for name, body := range map[string]string{
 		"duplicate key":                  `{"a":1,"a":2}`,
 		"duplicate key in other letters": `{"a":1,"\u0061":2}`,
-		"duplicate key in the event":     strings.Replace(string(base.body), `"depth":5`, `"depth":5,"depth":5`, 1),
+		"duplicate key in the event":     strings.Replace(string(base.Body), `"depth":5`, `"depth":5,"depth":5`, 1),
 		"lone surrogate":                 `{"a":"\ud800"}`,
 		"bad UTF-8":                      "{\"a\":\"\xc3\x28\"}",
 	} {
 		t.Run("19 "+name+": 400 M_BAD_JSON", func(t *testing.T) {
-			newHost(t).refuses(t, withBody(base.request(t), body), badJSON)
+			newHost(t).refuses(t, withBody(base.Inbound(t.Context()), body), badJSON)
 		})
 	}
 	for _, n := range []string{"1e3", "9007199254740992"} {
 		t.Run("19 v6 with "+n+": 400 M_BAD_JSON", func(t *testing.T) {
-			body := strings.Replace(string(newRoom(t, fedinvite.RoomV6).sendInvite(t).body), `"depth":5`, `"depth":`+n, 1)
+			body := strings.Replace(string(newRoom(fedinvite.RoomV6).sendInvite().Body), `"depth":5`, `"depth":`+n, 1)
 			newHost(t).refuses(t, signed(body), badJSON)
 		})
 	}
 	t.Run("20 body is an array: 400 M_BAD_JSON", func(t *testing.T) {
-		newHost(t).refuses(t, signed(`[`+string(base.body)+`]`), badJSON)
+		newHost(t).refuses(t, signed(`[`+string(base.Body)+`]`), badJSON)
 	})
 	t.Run("21 empty body, validly signed: 400 M_NOT_JSON", func(t *testing.T) {
 		newHost(t).refuses(t, signed(""), notJSON)
 	})
 	for _, contentType := range []string{"", "application/json", "text/html"} {
 		t.Run("22 Content-Type "+contentType+": 200", func(t *testing.T) {
-			req := base.request(t)
+			req := base.Inbound(t.Context())
 			if contentType != "" {
 				req.Header.Set("Content-Type", contentType)
 			}
@@ -236,14 +237,14 @@ func TestPlumbingBody(t *testing.T) {
 		limit := func(n int) func(*fedinvite.Config) {
 			return func(c *fedinvite.Config) { c.MaxBody = int64(n) }
 		}
-		newHost(t, limit(len(base.body))).accepts(t, base, nil)
-		newHost(t, limit(len(base.body)-1)).refuses(t, base.request(t), tooLarge)
-		unknownLength := base.request(t)
+		newHost(t, limit(len(base.Body))).accepts(t, base, nil)
+		newHost(t, limit(len(base.Body)-1)).refuses(t, base.Inbound(t.Context()), tooLarge)
+		unknownLength := base.Inbound(t.Context())
 		unknownLength.ContentLength = -1
-		newHost(t, limit(len(base.body)-1)).refuses(t, unknownLength, tooLarge)
+		newHost(t, limit(len(base.Body)-1)).refuses(t, unknownLength, tooLarge)
 	})
 	t.Run("a body that breaks off: 400 M_NOT_JSON", func(t *testing.T) {
-		req := base.request(t)
+		req := base.Inbound(t.Context())
 		req.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"event":`), cutReader{}))
 		newHost(t).refuses(t, req, notJSON)
 	})
@@ -254,8 +255,8 @@ func TestPlumbingBody(t *testing.T) {
 	})
 	t.Run("31 replay: 200, same body", func(t *testing.T) {
 		h := newHost(t)
-		first := wantOK(t, h, base.request(t))
-		if diff := cmp.Diff(string(first), string(wantOK(t, h, base.request(t)))); diff != "" {
+		first := wantOK(t, h, base.Inbound(t.Context()))
+		if diff := cmp.Diff(string(first), string(wantOK(t, h, base.Inbound(t.Context())))); diff != "" {
 			t.Errorf("second answer (-first +second):\n%s", diff)
 		}
 	})
@@ -266,68 +267,68 @@ type cutReader struct{}
 func (cutReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestPlumbingPath(t *testing.T) {
-	r, v1 := newRoom(t, fedinvite.RoomV11), newRoom(t, fedinvite.RoomV1)
-	base := r.sendInvite(t)
+	r, v1 := newRoom(fedinvite.RoomV11), newRoom(fedinvite.RoomV1)
+	base := r.sendInvite()
 	const prefix = "/_matrix/federation/v2/invite/"
-	withID := func(id string) letter { return v1.sendInvite(t, set(id, "event_id")) }
+	withID := func(id string) letter { return v1.sendInvite(set(id, "event_id")) }
 
 	for _, c := range []struct {
 		name   string
 		letter letter
 		target string
 	}{
-		{"23 query string signed", base, base.path() + "?x=1"},
-		{"24 %21r%3Aex", base, prefix + "%21r%3Aa.example/" + base.eventID},
-		{"24 !r:ex", base, prefix + "!r:a.example/" + base.eventID},
-		{"24 escapes in lower case", base, prefix + "%21r%3aa.example/%24" + base.eventID[1:]},
+		{"23 query string signed", base, base.Path() + "?x=1"},
+		{"24 %21r%3Aex", base, prefix + "%21r%3Aa.example/" + base.EventID},
+		{"24 !r:ex", base, prefix + "!r:a.example/" + base.EventID},
+		{"24 escapes in lower case", base, prefix + "%21r%3aa.example/%24" + base.EventID[1:]},
 		{"25 $a%2Fb%2Bc is $a/b+c", withID("$a/b+c:a.example"), prefix + "!r:a.example/$a%2Fb%2Bc:a.example"},
 		{"25 $a+b is $a+b", withID("$a+b:a.example"), prefix + "!r:a.example/$a+b:a.example"},
 		{"25 $a%252Fb is $a%2Fb", withID("$a%2Fb:a.example"), prefix + "!r:a.example/$a%252Fb:a.example"},
 	} {
 		t.Run(c.name+": 200", func(t *testing.T) {
-			wantOK(t, newHost(t), c.letter.withTarget(t, c.target))
+			wantOK(t, newHost(t), withTarget(t, c.letter, c.target))
 		})
 	}
 	t.Run("23 query string added: 401", func(t *testing.T) {
-		req := base.request(t)
+		req := base.Inbound(t.Context())
 		req.RequestURI += "?x=1"
 		newHost(t).refuses(t, req, unauthorized)
 	})
 	t.Run("24 path escaped otherwise than it was signed: 401", func(t *testing.T) {
-		req := base.request(t)
+		req := base.Inbound(t.Context())
 		req.RequestURI = strings.Replace(req.RequestURI, "%21", "!", 1)
-		if req.RequestURI == base.path() {
+		if req.RequestURI == base.Path() {
 			req.RequestURI = strings.Replace(req.RequestURI, "!", "%21", 1)
 		}
 		newHost(t).refuses(t, req, unauthorized)
 	})
 	for name, target := range map[string]string{
-		"28 // before the event ID":        prefix + "!r:a.example//" + base.eventID,
-		"28 // at the beginning":           "/" + base.path(),
-		"28 // in the middle":              strings.Replace(base.path(), "/v2/", "//v2/", 1),
-		"28 /./":                           strings.Replace(base.path(), "/v2/", "/./v2/", 1),
+		"28 // before the event ID":        prefix + "!r:a.example//" + base.EventID,
+		"28 // at the beginning":           "/" + base.Path(),
+		"28 // in the middle":              strings.Replace(base.Path(), "/v2/", "//v2/", 1),
+		"28 /./":                           strings.Replace(base.Path(), "/v2/", "/./v2/", 1),
 		"no event ID":                      prefix + "!r:a.example",
 		"empty event ID":                   prefix + "!r:a.example/",
-		"empty room ID":                    prefix + "/" + base.eventID,
-		"trailing slash":                   base.path() + "/",
-		"one segment more":                 base.path() + "/x",
-		"v3":                               strings.Replace(base.path(), "/v2/", "/v3/", 1),
+		"empty room ID":                    prefix + "/" + base.EventID,
+		"trailing slash":                   base.Path() + "/",
+		"one segment more":                 base.Path() + "/x",
+		"v3":                               strings.Replace(base.Path(), "/v2/", "/v3/", 1),
 		"another endpoint":                 "/_matrix/federation/v2/send_join/!r:a.example/$x",
-		"upper case":                       strings.Replace(base.path(), "/invite/", "/INVITE/", 1),
-		"prefix with an escape":            strings.Replace(base.path(), "/invite/", "/%69nvite/", 1),
-		"slash of the prefix as an escape": strings.Replace(base.path(), "/invite/", "/invite%2F", 1),
+		"upper case":                       strings.Replace(base.Path(), "/invite/", "/INVITE/", 1),
+		"prefix with an escape":            strings.Replace(base.Path(), "/invite/", "/%69nvite/", 1),
+		"slash of the prefix as an escape": strings.Replace(base.Path(), "/invite/", "/invite%2F", 1),
 		"root":                             "/",
 		"asterisk":                         "*",
 	} {
 		t.Run(name+": 404 M_UNRECOGNIZED, no redirect", func(t *testing.T) {
-			req := base.request(t)
+			req := base.Inbound(t.Context())
 			req.RequestURI = target
 			newHost(t).refuses(t, req, notFound)
 		})
 	}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodOptions, "put"} {
 		t.Run("29 "+method+" on invite: 405 M_UNRECOGNIZED, JSON", func(t *testing.T) {
-			w := answer(newHost(t), httptest.NewRequest(method, base.path(), nil))
+			w := answer(newHost(t), httptest.NewRequest(method, base.Path(), nil))
 			wantVerdict(t, w, verdict{http.StatusMethodNotAllowed, fedinvite.CodeUnrecognized})
 			if diff := cmp.Diff("PUT", w.Header().Get("Allow")); diff != "" {
 				t.Errorf("Allow (-want +got):\n%s", diff)
@@ -336,15 +337,15 @@ func TestPlumbingPath(t *testing.T) {
 	}
 
 	t.Run("27 under http.StripPrefix: 200", func(t *testing.T) {
-		wantOK(t, http.StripPrefix("/_matrix/federation", newHost(t)), base.request(t))
+		wantOK(t, http.StripPrefix("/_matrix/federation", newHost(t)), base.Inbound(t.Context()))
 	})
 	for _, pattern := range []string{"/", "/_matrix/federation/", "PUT /_matrix/federation/v2/invite/{roomID}/{eventID}"} {
 		t.Run("27 under http.ServeMux with "+pattern+": 200", func(t *testing.T) {
 			mux := http.NewServeMux()
 			mux.Handle(pattern, newHost(t))
-			wantOK(t, mux, base.request(t))
+			wantOK(t, mux, base.Inbound(t.Context()))
 			l := withID("$a/b+c:a.example")
-			wantOK(t, mux, l.withTarget(t, l.path()))
+			wantOK(t, mux, withTarget(t, l, l.Path()))
 		})
 	}
 	t.Run("27 a request that a client made, without RequestURI: the path is that of its URL", func(t *testing.T) {
@@ -354,7 +355,7 @@ func TestPlumbingPath(t *testing.T) {
 			}
 		})
 		l := withID("$a/b+c:a.example")
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://b.example"+l.path(), bytes.NewReader(l.body))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://b.example"+l.Path(), bytes.NewReader(l.Body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -393,18 +394,18 @@ func exchange(t *testing.T, h http.Handler, head string, body io.Reader) (*http.
 }
 
 // rawAuthorization signs the letter for a target that is sent as it is.
-func (l letter) rawAuthorization(t testing.TB, target string) string {
+func rawAuthorization(t testing.TB, l letter, target string) string {
 	t.Helper()
 	req := &http.Request{Method: http.MethodPut, URL: &url.URL{Opaque: target}}
-	if err := xmatrix.Sign(t.Context(), req, l.body, l.to, newSigner(t, l.from)); err != nil {
+	if err := xmatrix.Sign(t.Context(), req, l.Body, l.To, l.From); err != nil {
 		t.Fatal(err)
 	}
 	return req.Header.Get("Authorization")
 }
 
 func TestPlumbingOnTheWire(t *testing.T) {
-	v1, r := newRoom(t, fedinvite.RoomV1), newRoom(t, fedinvite.RoomV11)
-	base := r.sendInvite(t)
+	v1, r := newRoom(fedinvite.RoomV1), newRoom(fedinvite.RoomV11)
+	base := r.sendInvite()
 
 	for name, id := range map[string]string{
 		"{}":    "$a{b}:a.example",
@@ -414,24 +415,24 @@ func TestPlumbingOnTheWire(t *testing.T) {
 	} {
 		for form, authority := range map[string]string{"": "", " in absolute form": "http://b.example"} {
 			t.Run("26 raw "+name+" in target"+form+": verified as sent", func(t *testing.T) {
-				l := v1.sendInvite(t, set(id, "event_id"))
+				l := v1.sendInvite(set(id, "event_id"))
 				target := "/_matrix/federation/v2/invite/!r:a.example/" + id
-				head := fmt.Sprintf("PUT %s%s HTTP/1.1\r\nAuthorization: %s\r\nContent-Length: %d", authority, target, l.rawAuthorization(t, target), len(l.body))
+				head := fmt.Sprintf("PUT %s%s HTTP/1.1\r\nAuthorization: %s\r\nContent-Length: %d", authority, target, rawAuthorization(t, l, target), len(l.Body))
 				h := newHost(t)
-				res, body := exchange(t, h, head, strings.NewReader("\r\n"+string(l.body)))
+				res, body := exchange(t, h, head, strings.NewReader("\r\n"+string(l.Body)))
 				if res.StatusCode != http.StatusOK {
 					t.Fatalf("status %d, want 200: %s", res.StatusCode, body)
 				}
-				h.checkSigned(t, replyEvent(t, "v2", body), l.event, l)
+				h.checkSigned(t, replyEvent(t, l, body), nil, l)
 			})
 		}
 	}
 
 	chunked := func(t *testing.T, size int) (*http.Response, []byte) {
 		l := base
-		l.body = append(bytes.Clone(base.body), strings.Repeat(" ", size-len(base.body))...)
-		head := fmt.Sprintf("PUT %s HTTP/1.1\r\nAuthorization: %s\r\nTransfer-Encoding: chunked", l.path(), l.rawAuthorization(t, l.path()))
-		return exchange(t, newHost(t), head, strings.NewReader(fmt.Sprintf("\r\n%x\r\n%s\r\n0\r\n\r\n", len(l.body), l.body)))
+		l.Body = append(bytes.Clone(base.Body), strings.Repeat(" ", size-len(base.Body))...)
+		head := fmt.Sprintf("PUT %s HTTP/1.1\r\nAuthorization: %s\r\nTransfer-Encoding: chunked", l.Path(), rawAuthorization(t, l, l.Path()))
+		return exchange(t, newHost(t), head, strings.NewReader(fmt.Sprintf("\r\n%x\r\n%s\r\n0\r\n\r\n", len(l.Body), l.Body)))
 	}
 	t.Run("30 1 MiB, chunked: 200", func(t *testing.T) {
 		if res, body := chunked(t, 1<<20); res.StatusCode != http.StatusOK {
@@ -440,23 +441,23 @@ func TestPlumbingOnTheWire(t *testing.T) {
 	})
 	t.Run("30 1 MiB + 1, chunked: 413 M_TOO_LARGE", func(t *testing.T) {
 		res, body := chunked(t, 1<<20+1)
-		if got := (verdict{res.StatusCode, fedinvite.Code(fmt.Sprint(decode(t, body)["errcode"]))}); got != tooLarge {
+		if got := (verdict{res.StatusCode, fedinvite.Code(fmt.Sprint(decode(body)["errcode"]))}); got != tooLarge {
 			t.Errorf("%v, want %v", got, tooLarge)
 		}
 	})
 	t.Run("30 a body that claims 1 GiB: 413 M_TOO_LARGE before it is read", func(t *testing.T) {
-		head := fmt.Sprintf("PUT %s HTTP/1.1\r\nAuthorization: %s\r\nContent-Length: %d", base.path(), base.rawAuthorization(t, base.path()), 1<<30)
+		head := fmt.Sprintf("PUT %s HTTP/1.1\r\nAuthorization: %s\r\nContent-Length: %d", base.Path(), rawAuthorization(t, base, base.Path()), 1<<30)
 		res, body := exchange(t, newHost(t), head, strings.NewReader("\r\n{"))
-		if got := (verdict{res.StatusCode, fedinvite.Code(fmt.Sprint(decode(t, body)["errcode"]))}); got != tooLarge {
+		if got := (verdict{res.StatusCode, fedinvite.Code(fmt.Sprint(decode(body)["errcode"]))}); got != tooLarge {
 			t.Errorf("%v, want %v", got, tooLarge)
 		}
 	})
 	t.Run("a body that does not come: 408 after Timeout", func(t *testing.T) {
 		h := newHost(t, func(c *fedinvite.Config) { c.Timeout = time.Millisecond })
-		head := fmt.Sprintf("PUT %s HTTP/1.1\r\nAuthorization: %s\r\nContent-Length: %d", base.path(), base.rawAuthorization(t, base.path()), len(base.body))
+		head := fmt.Sprintf("PUT %s HTTP/1.1\r\nAuthorization: %s\r\nContent-Length: %d", base.Path(), rawAuthorization(t, base, base.Path()), len(base.Body))
 		res, body := exchange(t, h, head, strings.NewReader("\r\n{"))
 		want := verdict{http.StatusRequestTimeout, fedinvite.CodeUnknown}
-		if got := (verdict{res.StatusCode, fedinvite.Code(fmt.Sprint(decode(t, body)["errcode"]))}); got != want {
+		if got := (verdict{res.StatusCode, fedinvite.Code(fmt.Sprint(decode(body)["errcode"]))}); got != want {
 			t.Errorf("%v, want %v", got, want)
 		}
 		if len(h.done) != 1 || h.done[0].err == nil || h.signed != 0 {

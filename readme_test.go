@@ -14,15 +14,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
-	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/policy"
 	"github.com/seed-0a46cb1a/fedinvite/ratelimit"
 
 	// README: imports
 	"net/http"
-	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
@@ -32,34 +32,57 @@ import (
 
 // README: code
 // inviteRoutes answers invites and key requests for the server that signer signs for.
-func inviteRoutes(signer fedinvite.Signer, store fedinvite.Handler) (http.Handler, error) {
-	client, err := fedclient.New(fedclient.Config{UserAgent: "example/1.0"})
-	if err != nil {
-		return nil, err
-	}
+// client asks other servers for their keys.
+func inviteRoutes(signer fedinvite.Signer, store fedinvite.Handler, client *fedclient.Client) (http.Handler, error) {
 	local := keyring.Signers(signer)
-	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
+	ring, err := keyring.New(keyring.Config{Fetcher: client, Local: local})
 	if err != nil {
 		return nil, err
 	}
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 		Signer:      local.Signer,
 		Keys:        ring,
-		Credentials: xmatrix.Verifier{Keys: ring, Now: time.Now}.Credentials,
+		Credentials: xmatrix.Verifier{Keys: ring}.Credentials,
 		Handler:     store, // gets invites that are checked and signed
 	})
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keyring.NewPublishHandler(keyring.PublishConfig{Local: local, Now: time.Now, Default: signer.ServerName()})
+	keys, err := keyring.NewPublishHandler(keyring.PublishConfig{Local: local, Default: signer.ServerName()})
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/_matrix/federation/v1/invite/", receiver)
-	mux.Handle("/_matrix/federation/v2/invite/", receiver)
 	mux.Handle("/_matrix/key/v2/server", keys)
+	mux.Handle("/_matrix/", receiver) // v1 and v2; for what is nowhere 404 M_UNRECOGNIZED
 	return mux, nil
+}
+
+// README: end
+
+// README: test
+func TestBobIsInvited(t *testing.T) {
+	peer := invitetest.NewServer(t, "peer.example") // another homeserver, on loopback
+
+	var stored *fedinvite.Invite
+	store := fedinvite.HandlerFunc(func(_ context.Context, inv *fedinvite.Invite) error {
+		stored = inv
+		return nil
+	})
+	mine, err := inviteRoutes(invitetest.Signer("mine.example"), store, peer.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.Introduce("mine.example", mine) // any http.Handler
+
+	room := peer.NewRoom(fedinvite.RoomV12, "@alice:peer.example")
+	invite, err := peer.Invite(t.Context(), room, "@bob:mine.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored == nil || stored.Event.ID() != invite.ID() {
+		t.Errorf("stored: %+v", stored)
+	}
 }
 
 // README: end
@@ -72,7 +95,6 @@ func newInviter(client *fedclient.Client, ring *keyring.Ring, local keyring.Loca
 		Keys:   ring,
 		Signer: local.Signer,
 		Room:   rooms, // Snapshot: some state events, the forward extremities, the depth
-		Now:    time.Now,
 	})
 }
 
@@ -112,7 +134,6 @@ func reach(local keyring.Local, store keyring.Store, notaries ...keyring.Notary)
 		Notaries: notaries, // asked for the keys of servers that do not answer
 		Store:    store,    // keyring/sqlstore, for all processes of a homeserver
 		Local:    local,
-		Now:      time.Now,
 	})
 	return client, ring, err
 }
@@ -123,14 +144,14 @@ func reach(local keyring.Local, store keyring.Store, notaries ...keyring.Notary)
 // guard adds policies and limits to the configuration of a Receiver, and says of requests
 // whose signature does not verify what a reverse proxy may have done to them.
 func guard(c *fedinvite.Config, ring *keyring.Ring, isUser func(context.Context, string) (bool, error)) error {
-	limiter, err := ratelimit.New(ratelimit.Config{Now: time.Now})
+	limiter, err := ratelimit.New(ratelimit.Config{})
 	if err != nil {
 		return err
 	}
 	c.Admit = limiter.Admit // by remote address, before any key is fetched
 	c.Policy = policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("*.evil.example"), limiter.Policy)
-	hints := xmatrix.NewHints(time.Now) // while the proxy is being set up
-	c.Credentials = xmatrix.Verifier{Keys: ring, Now: time.Now, Hints: hints}.Credentials
+	hints := xmatrix.NewHints(nil) // while the proxy is being set up
+	c.Credentials = xmatrix.Verifier{Keys: ring, Hints: hints}.Credentials
 	return nil
 }
 
@@ -157,6 +178,7 @@ func TestREADME(t *testing.T) {
 	end := "\n// README: " + "end\n"
 	for _, want := range []string{
 		"import (\n" + between("\t// README: imports\n", ")\n") + ")\n\n" + between("// README: code\n", end),
+		between("// README: test\n", end),
 		between("// README: send\n", end),
 		between("// README: reach\n", end),
 		between("// README: guard\n", end),
@@ -166,11 +188,16 @@ func TestREADME(t *testing.T) {
 		}
 	}
 
-	routes, err := inviteRoutes(newSigner(t, "b.example"), fedinvite.HandlerFunc(nil))
+	client, err := fedclient.New(fedclient.Config{UserAgent: "test/1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, err := inviteRoutes(invitetest.Signer("b.example"), fedinvite.HandlerFunc(nil), client)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
+		"/_matrix/federation/v1/nowhere":          `"errcode":"M_UNRECOGNIZED"`,
 		"/_matrix/key/v2/server":                  `"server_name":"b.example"`,
 		"/_matrix/federation/v2/invite/!r:a/$e:a": `"errcode":"M_UNAUTHORIZED"`,
 	} {
@@ -184,31 +211,6 @@ func TestREADME(t *testing.T) {
 			t.Errorf("%s: %s, want %s", path, w.Body, want)
 		}
 	}
-}
-
-// A tearoom is a store with one room, of one user.
-type tearoom struct{ t *testing.T }
-
-func (r tearoom) Snapshot(context.Context, string, []eventauth.StateKey) (*fedclient.Snapshot, error) {
-	parse := func(raw string) *fedinvite.Event {
-		rules := rulesOf(r.t, fedinvite.RoomV11)
-		signed, err := fedinvite.SignEventJSON(r.t.Context(), []byte(raw), rules, newSigner(r.t, "a.example"))
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		e, err := fedinvite.ParseEvent(signed, rules)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		return e
-	}
-	create := parse(`{"auth_events":[],"content":{"room_version":"11"},"depth":1,"origin_server_ts":1,"prev_events":[],` +
-		`"room_id":"!tea:a.example","sender":"@alice:a.example","state_key":"","type":"m.room.create"}`)
-	join := parse(`{"auth_events":["` + create.ID() + `"],"content":{"membership":"join"},"depth":2,"origin_server_ts":2,` +
-		`"prev_events":["` + create.ID() + `"],"room_id":"!tea:a.example","sender":"@alice:a.example","state_key":"@alice:a.example","type":"m.room.member"}`)
-	return &fedclient.Snapshot{
-		Version: fedinvite.RoomV11, State: eventauth.State{create, join}, Extremities: []fedinvite.EventRef{join.Ref()}, Depth: 2,
-	}, nil
 }
 
 func TestREADMESend(t *testing.T) {
@@ -228,16 +230,17 @@ func TestREADMESend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now})
+	ring, err := keyring.New(keyring.Config{Fetcher: client})
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := keyring.Signers(newSigner(t, "a.example"))
-	inviter, err := newInviter(client, ring, local, tearoom{t})
+	local := keyring.Signers(invitetest.Signer("a.example"))
+	room := invitetest.NewRoom(fedinvite.RoomV11, "@alice:a.example")
+	inviter, err := newInviter(client, ring, local, room)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = invite(t.Context(), inviter, "!tea:a.example", "@alice:a.example", "@bob:"+strings.TrimPrefix(server.URL, "https://"))
+	_, err = invite(t.Context(), inviter, room.ID(), "@alice:a.example", "@bob:"+strings.TrimPrefix(server.URL, "https://"))
 	var told *fedinvite.Error
 	if !errors.As(err, &told) || told.Code != fedinvite.CodeInviteBlocked {
 		t.Errorf("error %v, want what the client is told", err)
@@ -250,7 +253,7 @@ func TestREADMEReach(t *testing.T) {
 	server.Config.ConnState = func(net.Conn, http.ConnState) { connections.Add(1) }
 	server.StartTLS()
 	defer server.Close()
-	own := newSigner(t, "a.example")
+	own := invitetest.Signer("a.example")
 	client, ring, err := reach(keyring.Signers(own), keyring.NewMemory(0))
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +274,7 @@ func TestREADMEReach(t *testing.T) {
 }
 
 func TestREADMEGuard(t *testing.T) {
-	_, ring, err := reach(keyring.Signers(newSigner(t, "b.example")), nil)
+	_, ring, err := reach(keyring.Signers(invitetest.Signer("b.example")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

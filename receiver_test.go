@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -50,9 +51,9 @@ func TestNewReceiverNamesWhatIsMissing(t *testing.T) {
 // What costs nothing comes before what costs key look-ups and cryptography, and
 // nothing is signed that was not checked.
 func TestCheapBeforeCostly(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	v12 := newRoom(t, fedinvite.RoomV12)
-	base := r.sendInvite(t)
+	r := newRoom(fedinvite.RoomV11)
+	v12 := newRoom(fedinvite.RoomV12)
+	base := r.sendInvite()
 	no := fedinvite.Refuse(fedinvite.CodeForbidden, "no")
 	limit := func(c *fedinvite.Config) { c.MaxBody = 100 }
 	altered := func(body string) func(*http.Request) {
@@ -77,23 +78,23 @@ func TestCheapBeforeCostly(t *testing.T) {
 		{"member of the body", base, altered("{}"), nil, missingParam, []string{credentials, signer}},
 		{"admit", base, nil, func(c *fedinvite.Config) { c.Admit = func(context.Context, *fedinvite.Delivery) error { return no } }, forbidden,
 			[]string{credentials, signer, admit}},
-		{"request signature", base, altered(string(r.sendInvite(t, set(6, "depth")).body)), nil, unauthorized,
+		{"request signature", base, altered(string(r.sendInvite(set(6, "depth")).Body)), nil, unauthorized,
 			[]string{credentials, signer, admit, keyA}},
-		{"room version", r.withVersion(t, `"99"`), nil, nil, verdict{http.StatusBadRequest, fedinvite.CodeIncompatibleRoomVersion},
+		{"room version", r.withVersion(`"99"`), nil, nil, verdict{http.StatusBadRequest, fedinvite.CodeIncompatibleRoomVersion},
 			[]string{credentials, signer, admit, keyA}},
-		{"event format", r.sendInvite(t, drop("depth")), nil, nil, badJSON, []string{credentials, signer, admit, keyA}},
-		{"path IDs", r.sendInvite(t, set("!x:a.example", "room_id")).toRoom(r.id), nil, nil, invalidParam, []string{credentials, signer, admit, keyA}},
-		{"invite", r.sendInvite(t, set("join", "content", "membership")), nil, nil, invalidParam, []string{credentials, signer, admit, keyA}},
+		{"event format", r.sendInvite(drop("depth")), nil, nil, badJSON, []string{credentials, signer, admit, keyA}},
+		{"path IDs", toRoom(r.sendInvite(set("!x:a.example", "room_id")), r.ID()), nil, nil, invalidParam, []string{credentials, signer, admit, keyA}},
+		{"invite", r.sendInvite(set("join", "content", "membership")), nil, nil, invalidParam, []string{credentials, signer, admit, keyA}},
 		{"server ACL", base, nil, withACL(t, `{"allow":[]}`), forbidden, []string{credentials, signer, admit, keyA, acl}},
 		{"policy", base, nil, withPolicy(no), forbidden, []string{credentials, signer, admit, keyA, acl, policy}},
-		{"event signatures: none", r.send(t, change(t, r.signedInvite(t), drop("signatures"))), nil, nil, invalidParam,
+		{"event signatures: none", r.Request(change(r.signedInvite(), drop("signatures")), serverB), nil, nil, invalidParam,
 			[]string{credentials, signer, admit, keyA, acl, policy}},
-		{"event signatures: bad", r.send(t, change(t, r.signedInvite(t), set("AAAA", "signatures", string(serverA), "ed25519:1"))), nil, nil, invalidParam,
+		{"event signatures: bad", r.Request(change(r.signedInvite(), set("AAAA", "signatures", string(serverA), "ed25519:1")), serverB), nil, nil, invalidParam,
 			[]string{credentials, signer, admit, keyA, acl, policy, keyA}},
-		{"content hash", r.send(t, change(t, r.signedInvite(t), set("x", "content", "reason"))), nil, func(c *fedinvite.Config) { c.RefuseHashMismatch = true }, invalidParam,
+		{"content hash", r.Request(change(r.signedInvite(), set("x", "content", "reason")), serverB), nil, func(c *fedinvite.Config) { c.RefuseHashMismatch = true }, invalidParam,
 			[]string{credentials, signer, admit, keyA, acl, policy, keyA}},
-		{"room state", v12.sendState(t, v12.signedInvite(t), nil), nil, nil, invalidParam, []string{credentials, signer, admit, keyA, acl, policy, keyA}},
-		{"room state signature", v12.sendState(t, v12.signedInvite(t), encode(t, []any{change(t, v12.create, set("AAAA", "signatures", string(serverA), "ed25519:1"))})), nil, nil, invalidParam,
+		{"room state", v12.RequestWithState(v12.signedInvite(), serverB, nil), nil, nil, invalidParam, []string{credentials, signer, admit, keyA, acl, policy, keyA}},
+		{"room state signature", v12.RequestWithState(v12.signedInvite(), serverB, encode([]any{change(v12.create(), set("AAAA", "signatures", string(serverA), "ed25519:1"))})), nil, nil, invalidParam,
 			[]string{credentials, signer, admit, keyA, acl, policy, keyA, keyA}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestCheapBeforeCostly(t *testing.T) {
 				edits = append(edits, c.config)
 			}
 			h := newHost(t, edits...)
-			req := c.letter.request(t)
+			req := c.letter.Inbound(t.Context())
 			if c.request != nil {
 				c.request(req)
 			}
@@ -126,8 +127,8 @@ func TestCheapBeforeCostly(t *testing.T) {
 }
 
 // toRoom addresses the letter to another room than the event's.
-func (l letter) toRoom(roomID string) letter {
-	l.roomID = roomID
+func toRoom(l letter, roomID string) letter {
+	l.RoomID = roomID
 	return l
 }
 
@@ -139,8 +140,8 @@ func withBody(req *http.Request, body string) *http.Request {
 }
 
 func TestDoneIsToldWhatWasKnown(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	l := r.sendInvite(t)
+	r := newRoom(fedinvite.RoomV11)
+	l := r.sendInvite()
 	for _, c := range []struct {
 		name    string
 		request func(*http.Request)
@@ -149,11 +150,11 @@ func TestDoneIsToldWhatWasKnown(t *testing.T) {
 		invite  bool
 	}{
 		{"wrong method", func(req *http.Request) { req.Method = http.MethodGet }, nil,
-			fedinvite.Delivery{RoomID: l.roomID, EventID: l.eventID}, false},
+			fedinvite.Delivery{RoomID: l.RoomID, EventID: l.EventID}, false},
 		{"body not read", nil, func(c *fedinvite.Config) { c.MaxBody = 1 },
-			fedinvite.Delivery{RoomID: l.roomID, EventID: l.eventID, Origin: serverA, Destination: serverB}, false},
-		{"policy", nil, withPolicy(errors.New("no")), l.delivery(t), true},
-		{"accepted", nil, nil, l.delivery(t), true},
+			fedinvite.Delivery{RoomID: l.RoomID, EventID: l.EventID, Origin: serverA, Destination: serverB}, false},
+		{"policy", nil, withPolicy(errors.New("no")), deliveryOf(t, l), true},
+		{"accepted", nil, nil, deliveryOf(t, l), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.want.Remote = netip.MustParseAddrPort("192.0.2.1:1234") // that of httptest
@@ -162,7 +163,7 @@ func TestDoneIsToldWhatWasKnown(t *testing.T) {
 				edits = append(edits, c.config)
 			}
 			h := newHost(t, edits...)
-			req := l.request(t)
+			req := l.Inbound(t.Context())
 			if c.request != nil {
 				c.request(req)
 			}
@@ -183,8 +184,8 @@ func TestDoneIsToldWhatWasKnown(t *testing.T) {
 const secret = "secret of the database"
 
 func TestErrorsOfHooks(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	l := r.sendInvite(t)
+	r := newRoom(fedinvite.RoomV11)
+	l := r.sendInvite()
 	teapot := fedinvite.Refuse(fedinvite.CodeForbidden, "told")
 	teapot.Status = http.StatusTeapot
 	withInner := fedinvite.Refuse(fedinvite.CodeForbidden, "told")
@@ -236,7 +237,7 @@ func TestErrorsOfHooks(t *testing.T) {
 		} {
 			t.Run(hook+": "+c.name, func(t *testing.T) {
 				h := newHost(t, fail(c.err))
-				w := answer(h, l.request(t))
+				w := answer(h, l.Inbound(t.Context()))
 				wantVerdict(t, w, c.want)
 				if strings.Contains(w.Body.String(), "secret") {
 					t.Errorf("the peer was told %s", w.Body)
@@ -253,20 +254,20 @@ func TestErrorsOfHooks(t *testing.T) {
 }
 
 func TestErrorsOfTheSigner(t *testing.T) {
-	l := newRoom(t, fedinvite.RoomV11).sendInvite(t)
+	l := newRoom(fedinvite.RoomV11).sendInvite()
 	for name, s := range map[string]fedinvite.Signer{
 		"no signer":            nil,
-		"signer of another":    newSigner(t, serverB2),
-		"signer that fails":    &brokenSigner{newSigner(t, serverB), nil, errors.New(secret)},
-		"signature cut short":  &brokenSigner{newSigner(t, serverB), make([]byte, 63), nil},
-		"refusal of a signer":  &brokenSigner{newSigner(t, serverB), nil, fmt.Errorf(secret+": %w", fedinvite.ErrSignature)},
-		"signature of nothing": &brokenSigner{newSigner(t, serverB), nil, nil},
+		"signer of another":    invitetest.Signer(serverB2),
+		"signer that fails":    &brokenSigner{invitetest.Signer(serverB), nil, errors.New(secret)},
+		"signature cut short":  &brokenSigner{invitetest.Signer(serverB), make([]byte, 63), nil},
+		"refusal of a signer":  &brokenSigner{invitetest.Signer(serverB), nil, fmt.Errorf(secret+": %w", fedinvite.ErrSignature)},
+		"signature of nothing": &brokenSigner{invitetest.Signer(serverB), nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, func(c *fedinvite.Config) {
 				c.Signer = func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) { return s, nil }
 			})
-			w := answer(h, l.request(t))
+			w := answer(h, l.Inbound(t.Context()))
 			wantVerdict(t, w, internal)
 			if strings.Contains(w.Body.String(), "secret") {
 				t.Errorf("the peer was told %s", w.Body)
@@ -287,9 +288,9 @@ type brokenSigner struct {
 func (s *brokenSigner) Sign(context.Context, []byte) ([]byte, error) { return s.signature, s.err }
 
 func TestKeySourceOutage(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
+	r := newRoom(fedinvite.RoomV11)
 	via := set("@x:c.example", "content", "join_authorised_via_users_server")
-	withAuthorisation := r.send(t, r.sign(t, r.invite(via), newSigner(t, serverA), newSigner(t, serverC)))
+	withAuthorisation := r.Request(r.Sign(r.InviteDraft(bob, via), invitetest.Signer(serverA), invitetest.Signer(serverC)), serverB)
 	for _, c := range []struct {
 		name string
 		err  error
@@ -315,7 +316,7 @@ func TestKeySourceOutage(t *testing.T) {
 		for n, what := range []string{"request signature", "event signature", "authorising server's signature"} {
 			t.Run(c.name+", "+what+": 503", func(t *testing.T) {
 				h := newHost(t, outage(int64(n)+1))
-				body, err := h.refuses(t, withAuthorisation.request(t), keysDown)
+				body, err := h.refuses(t, withAuthorisation.Inbound(t.Context()), keysDown)
 				if !errors.Is(err, fedinvite.ErrKeysUnavailable) || !errors.Is(err, c.err) {
 					t.Errorf("Done got %v, want %v and %v", err, fedinvite.ErrKeysUnavailable, c.err)
 				}
@@ -326,7 +327,7 @@ func TestKeySourceOutage(t *testing.T) {
 		}
 	}
 	t.Run("a made-up key besides a known one makes no outage", func(t *testing.T) {
-		event := r.sign(t, r.invite(), newSigner(t, serverA), newSignerID(t, serverA, "ed25519:made_up"))
+		event := r.Sign(r.InviteDraft(bob), invitetest.Signer(serverA), invitetest.SignerWithKey(serverA, "ed25519:made_up"))
 		newHost(t, func(c *fedinvite.Config) {
 			keys := c.Keys
 			c.Keys = keyFunc(func(ctx context.Context, s fedinvite.ServerName, id fedinvite.KeyID, at time.Time) (fedinvite.VerifyKey, error) {
@@ -335,14 +336,14 @@ func TestKeySourceOutage(t *testing.T) {
 				}
 				return keys.VerifyKey(ctx, s, id, at)
 			})
-			c.Credentials = xmatrix.Verifier{Keys: keys, Now: func() time.Time { return eventTime }}.Credentials
-		}).accepts(t, r.send(t, event), nil)
+			c.Credentials = xmatrix.Verifier{Keys: keys, Now: eventClock}.Credentials
+		}).accepts(t, r.Request(event, serverB), nil)
 	})
 }
 
 func TestContexts(t *testing.T) {
 	type key struct{}
-	l := newRoom(t, fedinvite.RoomV11).sendInvite(t)
+	l := newRoom(fedinvite.RoomV11).sendInvite()
 	var policy, handler, done context.Context
 	h := newHost(t, func(c *fedinvite.Config) {
 		c.Policy = func(ctx context.Context, _ *fedinvite.Invite) error { policy = ctx; return nil }
@@ -350,7 +351,7 @@ func TestContexts(t *testing.T) {
 		c.Done = func(ctx context.Context, _ *fedinvite.Delivery, _ *fedinvite.Invite, _ error) { done = ctx }
 	})
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "x"))
-	answer(h, l.request(t).WithContext(ctx))
+	answer(h, l.Inbound(t.Context()).WithContext(ctx))
 
 	for name, got := range map[string]context.Context{"Policy": policy, "Handler": handler, "Done": done} {
 		if got == nil || got.Value(key{}) != "x" {
@@ -375,14 +376,14 @@ func TestContexts(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
+	r := newRoom(fedinvite.RoomV11)
 	for _, c := range []struct {
 		name    string
 		timeout time.Duration
 		want    time.Duration
 	}{{"default", 0, 30 * time.Second}, {"set", time.Minute, time.Minute}} {
 		t.Run(c.name, func(t *testing.T) {
-			l := r.sendInvite(t)
+			l := r.sendInvite()
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				h := newHost(t, func(cfg *fedinvite.Config) {
@@ -392,7 +393,7 @@ func TestTimeout(t *testing.T) {
 						return fedinvite.VerifyKey{}, ctx.Err()
 					})
 				})
-				h.refuses(t, l.request(t), keysDown)
+				h.refuses(t, l.Inbound(t.Context()), keysDown)
 				if diff := cmp.Diff(c.want, time.Since(start)); diff != "" {
 					t.Errorf("time (-want +got):\n%s", diff)
 				}
@@ -400,7 +401,7 @@ func TestTimeout(t *testing.T) {
 		})
 	}
 	t.Run("the Handler may take longer", func(t *testing.T) {
-		l := r.sendInvite(t)
+		l := r.sendInvite()
 		synctest.Test(t, func(t *testing.T) {
 			h := newHost(t, func(c *fedinvite.Config) {
 				c.Handler = fedinvite.HandlerFunc(func(ctx context.Context, _ *fedinvite.Invite) error {
@@ -414,28 +415,28 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestTwoHostNames(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
+	r := newRoom(fedinvite.RoomV11)
 	onB2 := func(l letter) letter { return letterTo(l, serverB2) }
-	inv := newHost(t).accepts(t, onB2(r.sendInvite(t, set("@b:b2.example", "state_key"))), nil)
+	inv := newHost(t).accepts(t, onB2(r.sendInvite(set("@b:b2.example", "state_key"))), nil)
 	if diff := cmp.Diff(serverB2, inv.Destination); diff != "" {
 		t.Errorf("destination (-want +got):\n%s", diff)
 	}
-	newHost(t).refuses(t, onB2(r.sendInvite(t)).request(t), invalidParam)
+	newHost(t).refuses(t, onB2(r.sendInvite()).Inbound(t.Context()), invalidParam)
 }
 
 func TestReceiveAndCheck(t *testing.T) {
-	r := newRoom(t, fedinvite.RoomV11)
-	l := r.sendInvite(t)
+	r := newRoom(fedinvite.RoomV11)
+	l := r.sendInvite()
 
 	t.Run("Receive answers as ServeHTTP does", func(t *testing.T) {
 		h := newHost(t)
-		res, err := h.Receive(t.Context(), l.delivery(t))
+		res, err := h.Receive(t.Context(), deliveryOf(t, l))
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.checkSigned(t, res.Event, l.event, l)
-		w := answer(newHost(t), l.request(t))
-		if diff := cmp.Diff(string(replyEvent(t, "v2", w.Body.Bytes())), string(res.Event)); diff != "" {
+		h.checkSigned(t, res.Event, nil, l)
+		w := answer(newHost(t), l.Inbound(t.Context()))
+		if diff := cmp.Diff(string(replyEvent(t, l, w.Body.Bytes())), string(res.Event)); diff != "" {
 			t.Errorf("reply (-http +direct):\n%s", diff)
 		}
 		want := []string{"signer", "admit", "acl", "policy", "key of a.example", "sign", "handler", "done"}
@@ -445,14 +446,15 @@ func TestReceiveAndCheck(t *testing.T) {
 	})
 	t.Run("Check signs and stores nothing, and calls no Done", func(t *testing.T) {
 		h := newHost(t)
-		inv, err := h.Check(t.Context(), l.delivery(t))
+		inv, err := h.Check(t.Context(), deliveryOf(t, l))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(canonicalText(t, string(l.event)), string(inv.Event.AppendJSON(nil))); diff != "" {
+		sent, _ := carried(t, l)
+		if diff := cmp.Diff(canonicalText(t, string(sent)), string(inv.Event.AppendJSON(nil))); diff != "" {
 			t.Errorf("event (-want +got):\n%s", diff)
 		}
-		if len(inv.RoomState.Events) != 1 || inv.Invitee != bob {
+		if len(inv.RoomState.Events) != len(r.RoomState()) || inv.Invitee != bob {
 			t.Errorf("invite %+v", inv)
 		}
 		want := []string{"signer", "admit", "acl", "policy", "key of a.example"}
@@ -484,7 +486,7 @@ func TestReceiveAndCheck(t *testing.T) {
 		{"too much room state", func(d *fedinvite.Delivery) { d.Request.RoomState = make([]json.RawMessage, 101) }, invalidParam},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := l.delivery(t)
+			d := deliveryOf(t, l)
 			c.edit(&d)
 			h := newHost(t)
 			res, err := h.Receive(t.Context(), d)
@@ -511,12 +513,11 @@ func TestKeyRotationUnderLoad(t *testing.T) {
 	const workers, invites = 8, 25
 	names := []fedinvite.ServerName{serverB, serverB2}
 	ids := []fedinvite.KeyID{"ed25519:1", "ed25519:2"}
-	keys := fedinvite.KeyMap{}
-	keys.Add(newSigner(t, serverA))
+	keys := invitetest.Keys(serverA)
 	signers := map[fedinvite.ServerName][]fedinvite.Signer{}
 	for _, name := range names {
 		for _, id := range ids {
-			s := newSignerID(t, name, id)
+			s := invitetest.SignerWithKey(name, id)
 			keys.Add(s)
 			signers[name] = append(signers[name], s)
 		}
@@ -529,34 +530,34 @@ func TestKeyRotationUnderLoad(t *testing.T) {
 		},
 		Keys:        keys,
 		Handler:     fedinvite.HandlerFunc(func(context.Context, *fedinvite.Invite) error { handled.Add(1); return nil }),
-		Credentials: xmatrix.Verifier{Keys: keys, Now: func() time.Time { return eventTime }}.Credentials,
+		Credentials: xmatrix.Verifier{Keys: keys, Now: eventClock}.Credentials,
 		Done:        func(context.Context, *fedinvite.Delivery, *fedinvite.Invite, error) { done.Add(1) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRoom(t, fedinvite.RoomV11)
+	r := newRoom(fedinvite.RoomV11)
 	var letters []letter
 	for _, name := range names {
-		letters = append(letters, letterTo(r.sendInvite(t, set("@b:"+string(name), "state_key")), name))
+		letters = append(letters, letterTo(r.sendInvite(set("@b:"+string(name), "state_key")), name))
 	}
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			for i := range invites {
 				l := letters[(w+i)%2]
-				res := answer(rc, l.request(t))
+				res := answer(rc, l.Inbound(t.Context()))
 				if res.Code != http.StatusOK {
 					t.Errorf("status %d: %s", res.Code, res.Body)
 					return
 				}
-				e, err := fedinvite.ParseStored(replyEvent(t, "v2", res.Body.Bytes()), r.rules)
+				e, err := fedinvite.ParseStored(replyEvent(t, l, res.Body.Bytes()), r.Rules())
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				ours := decode(t, e.Signatures())[string(l.to)].(object)
-				if err := e.Verify(t.Context(), keys, l.to); err != nil || len(ours) != 1 {
+				ours := decode(e.Signatures())[string(l.To)].(object)
+				if err := e.Verify(t.Context(), keys, l.To); err != nil || len(ours) != 1 {
 					t.Errorf("signatures %v: %v", ours, err)
 				}
 				for i, id := range ids {
@@ -583,13 +584,13 @@ func TestHostileRequests(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var letters []letter
 	for _, v := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV5, fedinvite.RoomV11, fedinvite.RoomV12} {
-		letters = append(letters, newRoom(t, v).sendInvite(t))
+		letters = append(letters, newRoom(v).sendInvite())
 	}
-	v1 := newRoom(t, fedinvite.RoomV1)
-	letters = append(letters, v1.sendV1(t, v1.signedInvite(t), v1.create))
+	v1 := newRoom(fedinvite.RoomV1)
+	letters = append(letters, v1.RequestV1(v1.signedInvite(), serverB))
 	for range 500 {
 		l := letters[random.IntN(len(letters))]
-		l.body = mutate(random, l.body)
+		l.Body = mutate(random, l.Body)
 		checkReceive(t, l)
 	}
 }
@@ -624,7 +625,7 @@ func checkReceive(t testing.TB, l letter) {
 	t.Helper()
 	h := newHost(t, func(c *fedinvite.Config) {
 		c.Credentials = func(*http.Request) (fedinvite.Credentials, error) {
-			return fedinvite.Credentials{Origin: l.from, Destination: l.to, Verify: func(context.Context, []byte) error { return nil }}, nil
+			return fedinvite.Credentials{Origin: l.From.ServerName(), Destination: l.To, Verify: func(context.Context, []byte) error { return nil }}, nil
 		}
 		// Whatever the event is, the path fits it.
 		c.Admit = func(_ context.Context, d *fedinvite.Delivery) error {
@@ -638,7 +639,7 @@ func checkReceive(t testing.TB, l letter) {
 			return nil
 		}
 	})
-	w := answer(h, httptest.NewRequest(http.MethodPut, l.path(), bytes.NewReader(l.body)))
+	w := answer(h, httptest.NewRequest(http.MethodPut, l.Path(), bytes.NewReader(l.Body)))
 	if len(h.done) != 1 {
 		t.Fatalf("Done was called %d times, want once", len(h.done))
 	}
@@ -658,19 +659,19 @@ func checkReceive(t testing.TB, l letter) {
 		t.Fatalf("status 200, but signed %d times, handled %d times, done %v", h.signed, len(h.handled), h.done[0].err)
 	}
 	inv := h.handled[0]
-	reply := decode(t, replyEvent(t, l.endpoint, w.Body.Bytes()))
+	reply := decode(replyEvent(t, l, w.Body.Bytes()))
 	content, _ := reply["content"].(object)
 	stateKey, _ := reply["state_key"].(string)
 	sender, _ := reply["sender"].(string)
 	if reply["type"] != "m.room.member" || content["membership"] != "invite" ||
-		!strings.HasSuffix(sender, ":"+string(l.from)) || !strings.HasSuffix(stateKey, ":"+string(l.to)) {
-		t.Fatalf("signed what is no invite from %s to %s: %v", l.from, l.to, reply)
+		!strings.HasSuffix(sender, ":"+string(l.From.ServerName())) || !strings.HasSuffix(stateKey, ":"+string(l.To)) {
+		t.Fatalf("signed what is no invite from %s to %s: %v", l.From.ServerName(), l.To, reply)
 	}
-	if err := inv.Event.Verify(t.Context(), h.keys, l.from, l.to); err != nil {
+	if err := inv.Event.Verify(t.Context(), h.keys, l.From.ServerName(), l.To); err != nil {
 		t.Fatalf("signed an event that does not verify: %v", err)
 	}
 	for _, entry := range inv.RoomState.Client() {
-		if len(decode(t, entry)) != 4 {
+		if len(decode(entry)) != 4 {
 			t.Fatalf("clients would get %s", entry)
 		}
 	}
@@ -678,25 +679,21 @@ func checkReceive(t testing.TB, l letter) {
 
 func FuzzReceive(f *testing.F) {
 	for _, v := range fedinvite.RoomVersions() {
-		r := newRoom(f, v)
-		f.Add(r.sendInvite(f).body, false)
-		f.Add(r.sendInvite(f, set("join", "content", "membership")).body, false)
-		f.Add(r.sendInvite(f, thirdParty, set(json.RawMessage("1.5"), "unsigned", "age")).body, false)
+		r := newRoom(v)
+		f.Add(r.sendInvite().Body, false)
+		f.Add(r.sendInvite(set("join", "content", "membership")).Body, false)
+		f.Add(r.sendInvite(thirdParty, set(json.RawMessage("1.5"), "unsigned", "age")).Body, false)
 	}
 	for _, v := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV2} {
-		r := newRoom(f, v)
-		f.Add(r.sendV1(f, r.signedInvite(f), r.create).body, true)
-		f.Add([]byte(r.signedInvite(f, set("m.room.name", "type"))), true)
+		r := newRoom(v)
+		f.Add(r.RequestV1(r.signedInvite(), serverB).Body, true)
+		f.Add([]byte(r.signedInvite(set("m.room.name", "type"))), true)
 	}
 	for _, body := range []string{``, `{}`, `[]`, `null`, `{"event":{},"room_version":"11"}`, `{"event":{},"room_version":"11","invite_room_state":[1,{}]}`, `{"unsigned":{"invite_room_state":"x"}}`, "\xff", `{"a":1,"\u0061":2}`} {
 		f.Add([]byte(body), false)
 		f.Add([]byte(body), true)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, v1 bool) {
-		l := letter{from: serverA, to: serverB, endpoint: "v2", roomID: "!r:a.example", eventID: "$x", body: body}
-		if v1 {
-			l.endpoint = "v1"
-		}
-		checkReceive(t, l)
+		checkReceive(t, letter{From: invitetest.Signer(serverA), To: serverB, V1: v1, RoomID: "!r:a.example", EventID: "$x", Body: body})
 	})
 }

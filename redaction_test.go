@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // redactionGroup is one text of "Redactions": its versions, the top-level keys
@@ -240,7 +241,7 @@ func changedCreate(t testing.TB, v fedinvite.RoomVersion, content string) []byte
 func TestSignEventJSONOfContentThatIsNoObjectLeavesAnEmptyOne(t *testing.T) {
 	for _, raw := range []string{`{"content":null,"type":"m.room.create"}`, `{"content":[1],"type":"m.room.member"}`, `{"content":"x","type":"x"}`, `{"content":1}`} {
 		for _, v := range fedinvite.RoomVersions() {
-			s := &recordingSigner{Signer: newSigner(t, "a.example")}
+			s := &recordingSigner{Signer: invitetest.Signer("a.example")}
 			if _, err := fedinvite.SignEventJSON(t.Context(), []byte(raw), rulesOf(t, v), s); err != nil {
 				t.Fatal(err)
 			}
@@ -263,7 +264,7 @@ func TestRoomIDOfACreateEventIsNeverSignedInVersion12(t *testing.T) {
 		{fedinvite.RoomV12, `{"room_id":"!x","type":"m.room.member"}`, true},
 		{fedinvite.RoomV11, `{"room_id":"!x","type":"m.room.create"}`, true},
 	} {
-		s := &recordingSigner{Signer: newSigner(t, "a.example")}
+		s := &recordingSigner{Signer: invitetest.Signer("a.example")}
 		if _, err := fedinvite.SignEventJSON(t.Context(), []byte(c.raw), rulesOf(t, c.v), s); err != nil {
 			t.Fatal(err)
 		}

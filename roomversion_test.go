@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // versionTable reads testdata/roomversions.txt: its columns, and the fields of
@@ -158,15 +159,15 @@ var functionsOfRules = map[string]func(t *testing.T, rules fedinvite.Rules) erro
 		return err
 	},
 	"SignEventJSON": func(t *testing.T, rules fedinvite.Rules) error {
-		_, err := fedinvite.SignEventJSON(t.Context(), []byte(`{}`), rules, newSigner(t, "a.example"))
+		_, err := fedinvite.SignEventJSON(t.Context(), []byte(`{}`), rules, invitetest.Signer("a.example"))
 		return err
 	},
 	"NewLeave": func(t *testing.T, rules fedinvite.Rules) error {
-		_, err := fedinvite.NewLeave(t.Context(), inviteDraft(fedinvite.RoomV11), rules, newSigner(t, "a.example"))
+		_, err := fedinvite.NewLeave(t.Context(), inviteDraft(fedinvite.RoomV11), rules, invitetest.Signer("a.example"))
 		return err
 	},
 	"NewInvite": func(t *testing.T, rules fedinvite.Rules) error {
-		_, err := fedinvite.NewInvite(t.Context(), inviteDraft(fedinvite.RoomV11), rules, newSigner(t, "a.example"))
+		_, err := fedinvite.NewInvite(t.Context(), inviteDraft(fedinvite.RoomV11), rules, invitetest.Signer("a.example"))
 		return err
 	},
 }

@@ -1,14 +1,12 @@
 package fedinvite_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -34,113 +34,45 @@ const (
 // eventTime is the origin_server_ts of test events.
 var eventTime = time.UnixMilli(1_700_000_000_000)
 
-type object = map[string]any
+func eventClock() time.Time { return eventTime }
 
-// An edit changes an event that is under construction.
-type edit func(object)
+// Short names for the tables.
+type (
+	object = invitetest.Object
+	edit   = invitetest.Edit
+	letter = invitetest.Request
+)
 
-// set sets a member, however deep; objects on the way are made.
-func set(value any, path ...string) edit {
-	return func(o object) { parent(o, path)[path[len(path)-1]] = value }
+var (
+	set    = invitetest.Set
+	drop   = invitetest.Drop
+	change = invitetest.Change
+	encode = invitetest.Encode
+	decode = invitetest.Decode
+)
+
+// A testRoom is a room of alice's. Its invites are for bob.
+type testRoom struct{ *invitetest.Room }
+
+func newRoom(v fedinvite.RoomVersion) testRoom {
+	return testRoom{invitetest.RoomConfig{Version: v, Creator: alice, Seed: "r", Now: eventClock}.New()}
 }
 
-func drop(path ...string) edit {
-	return func(o object) { delete(parent(o, path), path[len(path)-1]) }
+func (r testRoom) create() json.RawMessage { return r.Get("m.room.create", "").AppendJSON(nil) }
+
+func (r testRoom) signedInvite(edits ...edit) json.RawMessage {
+	return r.Sign(r.InviteDraft(bob, edits...))
 }
 
-// on returns a shallow copy of o with the edit.
-func (e edit) on(o object) object {
-	changed := maps.Clone(o)
-	e(changed)
-	return changed
+func (r testRoom) sendInvite(edits ...edit) letter {
+	return r.Request(r.signedInvite(edits...), serverB)
 }
 
-func parent(o object, path []string) object {
-	for _, key := range path[:len(path)-1] {
-		next, ok := o[key].(object)
-		if !ok {
-			next = object{}
-			o[key] = next
-		}
-		o = next
-	}
-	return o
-}
-
-func encode(t testing.TB, v any) json.RawMessage {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func decode(t testing.TB, raw []byte) object {
-	t.Helper()
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var o object
-	if err := d.Decode(&o); err != nil {
-		t.Fatalf("%v in %s", err, raw)
-	}
-	return o
-}
-
-// change edits an event after it was signed.
-func change(t testing.TB, raw json.RawMessage, edits ...edit) json.RawMessage {
-	t.Helper()
-	o := decode(t, raw)
-	for _, e := range edits {
-		e(o)
-	}
-	return encode(t, o)
-}
-
-// A testRoom is a room on serverA.
-type testRoom struct {
-	rules  fedinvite.Rules
-	id     string
-	create json.RawMessage // its create event
-}
-
-func newRoom(t testing.TB, v fedinvite.RoomVersion) testRoom {
-	t.Helper()
-	r := testRoom{rules: rulesOf(t, v), id: "!r:a.example"}
-	r.create = r.sign(t, r.state("m.room.create", "", set(string(v), "content", "room_version"),
-		set([]any{}, "auth_events"), set([]any{}, "prev_events")))
-	if r.rules.RoomIDIsCreateEvent {
-		r.create = r.sign(t, change(t, r.create, drop("room_id"), drop("signatures"), drop("hashes")))
-		r.id = r.parse(t, r.create).RoomID()
-	}
-	return r
-}
-
-// state returns a state event by alice that nobody has signed.
-func (r testRoom) state(eventType, stateKey string, edits ...edit) object {
-	o := object{
-		"type": eventType, "state_key": stateKey, "sender": alice, "room_id": r.id, "content": object{},
-		"depth": 5, "origin_server_ts": eventTime.UnixMilli(), "auth_events": r.refs(2), "prev_events": r.refs(1),
-	}
-	if r.rules.EventIDs == fedinvite.EventIDServer {
-		o["event_id"] = "$" + eventType + strings.ReplaceAll(stateKey, ":", "/") + ":a.example"
-	}
-	for _, e := range edits {
-		e(o)
-	}
-	return o
-}
-
-// invite returns alice's invite for bob; nobody has signed it.
-func (r testRoom) invite(edits ...edit) object {
-	return r.state("m.room.member", bob, append([]edit{set("invite", "content", "membership")}, edits...)...)
-}
-
-// refs returns n references to events.
+// refs returns n references to events that nobody asks for.
 func (r testRoom) refs(n int) []any {
 	all := []any{}
 	for i := range n {
-		if r.rules.EventIDs == fedinvite.EventIDServer {
+		if r.Rules().EventIDs == fedinvite.EventIDServer {
 			all = append(all, []any{fmt.Sprintf("$%d:a.example", i), object{"sha256": strings.Repeat("A", 43)}})
 		} else {
 			all = append(all, fmt.Sprintf("$%043d", i))
@@ -149,113 +81,14 @@ func (r testRoom) refs(n int) []any {
 	return all
 }
 
-// sign hashes an event, an object or its JSON, and signs it: by serverA unless
-// others are named.
-func (r testRoom) sign(t testing.TB, event any, signers ...fedinvite.Signer) json.RawMessage {
+// deliveryOf returns the letter for [fedinvite.Receiver.Receive].
+func deliveryOf(t testing.TB, l letter) fedinvite.Delivery {
 	t.Helper()
-	if len(signers) == 0 {
-		signers = []fedinvite.Signer{newSigner(t, serverA)}
-	}
-	raw := encode(t, event)
-	for _, s := range signers {
-		var err error
-		if raw, err = fedinvite.SignEventJSON(t.Context(), raw, r.rules, s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return raw
-}
-
-// signedInvite is sign of invite, by serverA.
-func (r testRoom) signedInvite(t testing.TB, edits ...edit) json.RawMessage {
-	t.Helper()
-	return r.sign(t, r.invite(edits...))
-}
-
-// parse parses an event without its limits.
-func (r testRoom) parse(t testing.TB, raw json.RawMessage) *fedinvite.Event {
-	t.Helper()
-	e, err := fedinvite.ParseStored(raw, r.rules)
+	d, err := l.Delivery()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
-}
-
-// A letter is a request for the invite endpoint.
-type letter struct {
-	from, to        fedinvite.ServerName
-	endpoint        string // v1 or v2
-	roomID, eventID string
-	body            []byte
-	event           json.RawMessage // what body holds, for comparison
-	rules           fedinvite.Rules
-}
-
-// send returns the letter for an event, with the create event as its room state.
-func (r testRoom) send(t testing.TB, event json.RawMessage) letter {
-	t.Helper()
-	return r.sendState(t, event, encode(t, []json.RawMessage{r.create}))
-}
-
-// sendState is send with another invite_room_state; nil leaves it out.
-func (r testRoom) sendState(t testing.TB, event, state json.RawMessage) letter {
-	t.Helper()
-	body := object{"event": event, "room_version": r.rules.Version}
-	if state != nil {
-		body["invite_room_state"] = state
-	}
-	return r.sendBody(t, event, encode(t, body))
-}
-
-func (r testRoom) sendBody(t testing.TB, event json.RawMessage, body []byte) letter {
-	t.Helper()
-	l := letter{from: serverA, to: serverB, endpoint: "v2", roomID: r.id, eventID: "$unknown", event: event, body: body, rules: r.rules}
-	if e, err := fedinvite.ParseStored(event, r.rules); err == nil {
-		l.roomID, l.eventID = e.RoomID(), e.ID()
-	}
-	return l
-}
-
-// sendInvite is send of signedInvite.
-func (r testRoom) sendInvite(t testing.TB, edits ...edit) letter {
-	t.Helper()
-	return r.send(t, r.signedInvite(t, edits...))
-}
-
-func (l letter) path() string {
-	return "/_matrix/federation/" + l.endpoint + "/invite/" + url.PathEscape(l.roomID) + "/" + url.PathEscape(l.eventID)
-}
-
-// request returns the request for the letter, signed by its sender. A body that
-// nobody can sign comes with the signature of a request without one.
-func (l letter) request(t testing.TB) *http.Request {
-	t.Helper()
-	req := httptest.NewRequest(http.MethodPut, l.path(), bytes.NewReader(l.body))
-	signed := l.body
-	if _, err := fedinvite.LegacyCanonicalJSON(signed); err != nil || signed[0] != '{' {
-		signed = nil
-	}
-	if err := xmatrix.Sign(t.Context(), req, signed, l.to, newSigner(t, l.from)); err != nil {
-		t.Fatal(err)
-	}
-	return req
-}
-
-// delivery returns the letter for [fedinvite.Receiver.Receive].
-func (l letter) delivery(t testing.TB) fedinvite.Delivery {
-	t.Helper()
-	parse := fedinvite.ParseRequestV2
-	if l.endpoint == "v1" {
-		parse = fedinvite.ParseRequestV1
-	}
-	req, err := parse(l.body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fedinvite.Delivery{
-		Origin: l.from, Destination: l.to, RoomID: l.roomID, EventID: l.eventID, V1: l.endpoint == "v1", Request: req,
-	}
+	return d
 }
 
 // An outcome is what the Done hook was told.
@@ -281,18 +114,9 @@ type host struct {
 // its configuration. Every hook is traced, whatever the edits make of it.
 func newHost(t testing.TB, edits ...func(*fedinvite.Config)) *host {
 	t.Helper()
-	h := &host{keys: fedinvite.KeyMap{}}
-	for _, s := range []fedinvite.ServerName{serverA, serverB, serverB2, serverC} {
-		h.keys.Add(newSigner(t, s))
-	}
-	signers := map[fedinvite.ServerName]fedinvite.Signer{serverB: newSigner(t, serverB), serverB2: newSigner(t, serverB2)}
+	h := &host{keys: invitetest.Keys(serverA, serverB, serverB2, serverC)}
 	c := fedinvite.Config{
-		Signer: func(_ context.Context, name fedinvite.ServerName) (fedinvite.Signer, error) {
-			if s := signers[name]; s != nil {
-				return s, nil
-			}
-			return nil, fedinvite.ErrNotLocal
-		},
+		Signer:  keyring.Signers(invitetest.Signer(serverB), invitetest.Signer(serverB2)).Signer,
 		Keys:    h.keys,
 		Handler: fedinvite.HandlerFunc(func(context.Context, *fedinvite.Invite) error { return nil }),
 	}
@@ -300,7 +124,7 @@ func newHost(t testing.TB, edits ...func(*fedinvite.Config)) *host {
 		e(&c)
 	}
 	if c.Credentials == nil {
-		c.Credentials = xmatrix.Verifier{Keys: keyFunc(h.traceKeys(c.Keys)), Now: func() time.Time { return eventTime }}.Credentials
+		c.Credentials = xmatrix.Verifier{Keys: keyFunc(h.traceKeys(c.Keys)), Now: eventClock}.Credentials
 	}
 	h.traceHooks(&c)
 	var err error
@@ -429,7 +253,7 @@ func wantVerdict(t testing.TB, w *httptest.ResponseRecorder, want verdict) objec
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type %q, want application/json", got)
 	}
-	body := decode(t, w.Body.Bytes())
+	body := decode(w.Body.Bytes())
 	code, _ := body["errcode"].(string)
 	if diff := cmp.Diff(want, verdict{w.Code, fedinvite.Code(code)}); diff != "" {
 		t.Errorf("refusal (-want +got):\n%s%s", diff, w.Body)
@@ -462,22 +286,19 @@ func (h *host) refuses(t testing.TB, req *http.Request, want verdict) (object, e
 	return body, err
 }
 
-// accepts sends the letter and checks that the reply is the event kept plus
-// exactly our signature, which verifies; kept is l.event if nil. It returns the
-// invite that the Handler got.
+// accepts sends the letter and checks that the reply is the event kept, that of the
+// letter if nil, plus exactly our signature, which verifies. It returns the invite that
+// the Handler got.
 func (h *host) accepts(t testing.TB, l letter, kept json.RawMessage) *fedinvite.Invite {
 	t.Helper()
-	w := answer(h, l.request(t))
+	w := answer(h, l.Inbound(t.Context()))
 	if w.Code != http.StatusOK {
 		t.Fatalf("status %d, want 200: %s", w.Code, w.Body)
 	}
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type %q, want application/json", got)
 	}
-	if kept == nil {
-		kept = l.event
-	}
-	reply := replyEvent(t, l.endpoint, w.Body.Bytes())
+	reply := replyEvent(t, l, w.Body.Bytes())
 	h.checkSigned(t, reply, kept, l)
 	if len(h.handled) != 1 || len(h.done) != 1 || h.signed != 1 {
 		t.Fatalf("handled %d times, done %d times, signed %d times, want once each", len(h.handled), len(h.done), h.signed)
@@ -494,17 +315,18 @@ func (h *host) accepts(t testing.TB, l letter, kept json.RawMessage) *fedinvite.
 		Invitee  any
 		V1       bool
 	}
-	want := address{l.from, l.to, decode(t, l.event)["state_key"], l.endpoint == "v1"}
+	sent, _ := carried(t, l)
+	want := address{l.From.ServerName(), l.To, decode(sent)["state_key"], l.V1}
 	if diff := cmp.Diff(want, address{inv.Origin, inv.Destination, inv.Invitee, inv.V1}); diff != "" {
 		t.Errorf("invite (-want +got):\n%s", diff)
 	}
 	return inv
 }
 
-// replyEvent takes the event out of the body of a reply.
-func replyEvent(t testing.TB, endpoint string, body []byte) json.RawMessage {
+// replyEvent takes the event out of the body of the reply to a letter.
+func replyEvent(t testing.TB, l letter, body []byte) json.RawMessage {
 	t.Helper()
-	if endpoint == "v1" {
+	if l.V1 {
 		var pair []json.RawMessage
 		if err := json.Unmarshal(body, &pair); err != nil || len(pair) != 2 || string(pair[0]) != "200" {
 			t.Fatalf("reply is not [200,{…}]: %s", body)
@@ -518,28 +340,47 @@ func replyEvent(t testing.TB, endpoint string, body []byte) json.RawMessage {
 	return members["event"]
 }
 
-// checkSigned checks that reply is the event sent, without unsigned, and with a
-// valid signature of the letter's addressee, and nothing else.
+// carried returns the event in a letter, and the rules of its room version, as one reads
+// them without the package.
+func carried(t testing.TB, l letter) (json.RawMessage, fedinvite.Rules) {
+	t.Helper()
+	if l.V1 {
+		return l.Body, rulesOf(t, fedinvite.RoomV1)
+	}
+	var body map[string]json.RawMessage
+	var version fedinvite.RoomVersion
+	if err := errors.Join(json.Unmarshal(l.Body, &body), json.Unmarshal(body["room_version"], &version)); err != nil {
+		t.Fatal(err)
+	}
+	return body["event"], rulesOf(t, version)
+}
+
+// checkSigned checks that reply is the event sent, that of the letter if nil, without
+// unsigned, and with a valid signature of the letter's addressee, and nothing else.
 func (h *host) checkSigned(t testing.TB, reply, sent json.RawMessage, l letter) {
 	t.Helper()
-	want, got := decode(t, sent), decode(t, reply)
+	event, rules := carried(t, l)
+	if sent == nil {
+		sent = event
+	}
+	want, got := decode(sent), decode(reply)
 	delete(want, "unsigned")
 	signatures, _ := got["signatures"].(object)
-	ours, _ := signatures[string(l.to)].(object)
+	ours, _ := signatures[string(l.To)].(object)
 	if len(ours) != 1 || ours["ed25519:1"] == nil {
-		t.Fatalf("signatures of %s: %v, want one by ed25519:1", l.to, ours)
+		t.Fatalf("signatures of %s: %v, want one by ed25519:1", l.To, ours)
 	}
-	drop("signatures", string(l.to))(got)
-	drop("signatures", string(l.to))(want) // what a stranger wrote in our name
+	drop("signatures", string(l.To))(got)
+	drop("signatures", string(l.To))(want) // what a stranger wrote in our name
 	// As text: cmp takes forever over deep nesting.
-	if diff := cmp.Diff(string(encode(t, want)), string(encode(t, got))); diff != "" {
+	if diff := cmp.Diff(string(encode(want)), string(encode(got))); diff != "" {
 		t.Errorf("the reply is not the event plus our signature (-want +got):\n%s", diff)
 	}
-	e, err := fedinvite.ParseStored(reply, l.rules)
+	e, err := fedinvite.ParseStored(reply, rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Verify(t.Context(), h.keys, l.to); err != nil {
+	if err := e.Verify(t.Context(), h.keys, l.To); err != nil {
 		t.Errorf("our signature: %v", err)
 	}
 }

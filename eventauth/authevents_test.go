@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // An authEventRow shows a part of the rule about auth_events at work, on Alice's third-party
@@ -227,7 +228,7 @@ func names(events []*fedinvite.Event) (all []string) {
 }
 
 func TestSelectAuthEvents(t *testing.T) {
-	third := encode(t, object{"signed": object{"token": token}})
+	third := invitetest.Encode(object{"signed": object{"token": token}})
 	const (
 		create = "create"
 		levels = "power_levels"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // stored parses a state event by Carol as a store would have it, with numbers of any kind,
@@ -303,7 +304,7 @@ func wantLevel(t *testing.T, raw string, format fedinvite.PowerLevelFormat) (eve
 	n := new(big.Int)
 	switch {
 	case strings.HasPrefix(raw, `"`):
-		s := strings.TrimFunc(decode(t, `{"s":`+raw+`}`)["s"].(string), unicode.IsSpace)
+		s := strings.TrimFunc(invitetest.Decode([]byte(`{"s":` + raw + `}`))["s"].(string), unicode.IsSpace)
 		if format == fedinvite.PowerLevelIntegers || !integerForm.MatchString(s) {
 			return 0, false
 		}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // Alice acts, on Bob if not on herself, in a room that Carol made. Each server has one
@@ -24,7 +24,7 @@ const (
 	token = "t/o.k*e|n" // full of what means something in paths
 )
 
-type object = map[string]any
+type object = invitetest.Object
 
 func rulesOf(t testing.TB, v fedinvite.RoomVersion) fedinvite.Rules {
 	t.Helper()
@@ -33,24 +33,6 @@ func rulesOf(t testing.TB, v fedinvite.RoomVersion) fedinvite.Rules {
 		t.Fatal(err)
 	}
 	return rules
-}
-
-func encode(t testing.TB, v any) json.RawMessage {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func decode(t testing.TB, raw string) object {
-	t.Helper()
-	var o object
-	if err := json.Unmarshal([]byte(raw), &o); err != nil {
-		t.Fatalf("%v in %s", err, raw)
-	}
-	return o
 }
 
 // A room is a room of any version, event by event.
@@ -113,12 +95,12 @@ func (r *room) event(eventType, sender string, content any, edits ...func(object
 	if err != nil {
 		r.Fatal(err)
 	}
-	return r.parse(r.sign(encode(r, o), server))
+	return r.parse(r.sign(invitetest.Encode(o), server))
 }
 
 func (r *room) sign(raw json.RawMessage, server fedinvite.ServerName) json.RawMessage {
 	r.Helper()
-	raw, err := fedinvite.SignEventJSON(r.Context(), raw, r.rules, testkey.Signer(r, server, "ed25519:1"))
+	raw, err := fedinvite.SignEventJSON(r.Context(), raw, r.rules, invitetest.Signer(server))
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -129,9 +111,7 @@ func (r *room) sign(raw json.RawMessage, server fedinvite.ServerName) json.RawMe
 // which its ID and its signatures do not show.
 func tampered(r *room, e *fedinvite.Event, member string, value any) *fedinvite.Event {
 	r.Helper()
-	o := decode(r, string(e.AppendJSON(nil)))
-	o["content"].(object)[member] = value
-	changed := r.parse(encode(r, o))
+	changed := r.parse(invitetest.Change(e.AppendJSON(nil), invitetest.Set(value, "content", member)))
 	if changed.HashOK() || changed.ID() != e.ID() || changed.ReferenceHash() != e.ReferenceHash() {
 		r.Fatalf("content hash right %v, ID %s, want false, %s", changed.HashOK(), changed.ID(), e.ID())
 	}
@@ -200,23 +180,23 @@ type thirdParty struct {
 }
 
 // identity signs for third-party invites. Its key reads differently in URL-safe base64.
-func identity(t testing.TB) fedinvite.Signer { return testkey.Signer(t, "id2.example", "ed25519:0") }
+func identity() fedinvite.Signer { return invitetest.SignerWithKey("id2.example", "ed25519:0") }
 
 // withKeys replaces $KEY by the identity server's key, $URLKEY by it in URL-safe base64 and
 // $OTHER by a stranger's.
-func withKeys(t testing.TB, s string) string {
-	key := identity(t).Public()
+func withKeys(s string) string {
+	key := identity().Public()
 	return strings.NewReplacer(
 		"$KEY", base64.RawStdEncoding.EncodeToString(key),
 		"$URLKEY", base64.RawURLEncoding.EncodeToString(key),
-		"$OTHER", base64.RawStdEncoding.EncodeToString(testkey.Signer(t, "other.example", "ed25519:0").Public()),
+		"$OTHER", base64.RawStdEncoding.EncodeToString(invitetest.SignerWithKey("other.example", "ed25519:0").Public()),
 	).Replace(s)
 }
 
 // signed returns an object that is signed by the identity server.
 func signed(t testing.TB, raw string) json.RawMessage {
 	t.Helper()
-	b, err := fedinvite.SignJSON(t.Context(), []byte(raw), identity(t))
+	b, err := fedinvite.SignJSON(t.Context(), []byte(raw), identity())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +210,7 @@ func (s scene) build(t testing.TB, rules fedinvite.Rules) (*room, *fedinvite.Eve
 	t.Helper()
 	create := object{}
 	if s.create != "" {
-		create = decode(t, s.create)
+		create = invitetest.Decode([]byte(s.create))
 	}
 	creator := s.creator
 	if creator == "" {
@@ -241,7 +221,7 @@ func (s scene) build(t testing.TB, rules fedinvite.Rules) (*room, *fedinvite.Eve
 		r.state = nil
 	}
 	if s.levels != "" {
-		r.add("m.room.power_levels", "", carol, decode(t, s.levels))
+		r.add("m.room.power_levels", "", carol, invitetest.Decode([]byte(s.levels)))
 	}
 	if s.joinRule != "" {
 		r.add("m.room.join_rules", "", carol, object{"join_rule": s.joinRule})
@@ -259,7 +239,7 @@ func (s scene) event(r *room) *fedinvite.Event {
 	r.Helper()
 	content := object{}
 	if s.content != "" {
-		content = decode(r, s.content)
+		content = invitetest.Decode([]byte(s.content))
 	}
 	if s.does != "" {
 		content["membership"] = s.does
@@ -293,7 +273,7 @@ func (p *thirdParty) add(r *room) json.RawMessage {
 		if by == "" {
 			by = alice
 		}
-		r.add("m.room.third_party_invite", token, by, decode(r, withKeys(r, keys)))
+		r.add("m.room.third_party_invite", token, by, invitetest.Decode([]byte(withKeys(keys))))
 		// Another one, which nobody asks for.
 		r.add("m.room.third_party_invite", "another", alice, object{})
 	}
@@ -304,7 +284,7 @@ func (p *thirdParty) add(r *room) json.RawMessage {
 	if s == "" {
 		s = goodSigned
 	}
-	return encode(r, object{"signed": signed(r, s)})
+	return invitetest.Encode(object{"signed": signed(r, s)})
 }
 
 // splitArray returns the elements of a JSON array.

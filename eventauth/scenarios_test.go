@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // eachVersion runs a test in every room version.
@@ -28,7 +29,7 @@ func (s scene) plays(t *testing.T, rules fedinvite.Rules, want string) {
 
 // 3PID good; URL-safe key; only public_keys; only public_key: allowed.
 func TestScenario66(t *testing.T) {
-	if withKeys(t, "$KEY") == withKeys(t, "$URLKEY") {
+	if withKeys("$KEY") == withKeys("$URLKEY") {
 		t.Fatal("the key looks the same in both kinds of base64")
 	}
 	for name, keys := range map[string]string{
@@ -114,9 +115,9 @@ func TestScenario69(t *testing.T) {
 		checkRule(t, rules.Version, eventauth.CheckAuthEvents(redacted, auth), wantAuth)
 
 		// Who changes an event on its way gets no more than that.
-		o := decode(t, string(e.AppendJSON(nil)))
+		o := invitetest.Decode(e.AppendJSON(nil))
 		o["content"].(object)["displayname"] = "Mallory"
-		forged := r.parse(encode(t, o))
+		forged := r.parse(invitetest.Encode(o))
 		if forged.HashOK() {
 			t.Fatal("the content hash covers no content")
 		}
@@ -130,10 +131,10 @@ func TestScenario69(t *testing.T) {
 func TestAWrongContentHashLeavesTheRedactedCopy(t *testing.T) {
 	eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
 		r, e := scene{does: "invite", alice: "join", levels: invite2}.build(t, rules)
-		o := decode(t, string(e.AppendJSON(nil)))
+		o := invitetest.Decode(e.AppendJSON(nil))
 		good := (&thirdParty{}).add(r)
 		o["content"].(object)["third_party_invite"] = good
-		forged := r.parse(encode(t, o))
+		forged := r.parse(invitetest.Encode(o))
 		want := "invite.5"
 		if rules.Redaction.KeepThirdParty {
 			want = "" // and a forged signed would not be signed
@@ -157,9 +158,9 @@ func TestStateWithAWrongContentHashIsRedacted(t *testing.T) {
 		before, after  string // the rule that rejects
 	}{
 		{"a token with another's key", "", scene{does: "invite", third: &thirdParty{keys: `{"public_key":"$OTHER"}`}},
-			"m.room.third_party_invite", token, "public_key", withKeys(t, "$KEY"), "invite.1.8", "invite.1.8"},
+			"m.room.third_party_invite", token, "public_key", withKeys("$KEY"), "invite.1.8", "invite.1.8"},
 		{"a token with one more key", "", scene{does: "invite", third: &thirdParty{keys: `{"public_key":"$OTHER"}`}},
-			"m.room.third_party_invite", token, "public_keys", []object{{"public_key": withKeys(t, "$KEY")}}, "invite.1.8", "invite.1.8"},
+			"m.room.third_party_invite", token, "public_keys", []object{{"public_key": withKeys("$KEY")}}, "invite.1.8", "invite.1.8"},
 		{"a token with another name", "", scene{does: "invite", third: &thirdParty{}},
 			"m.room.third_party_invite", token, "display_name", "", "", "invite.1.8"},
 		{"a low invite level", "1-10", scene{does: "invite", alice: "join", levels: `{"invite":0,"users_default":-1}`},
@@ -237,7 +238,7 @@ func TestScenario73(t *testing.T) {
 
 func TestVerifyThirdParty(t *testing.T) {
 	type keys = []eventauth.ThirdPartyKey
-	key, url := withKeys(t, "$KEY"), withKeys(t, "$URLKEY")
+	key, url := withKeys("$KEY"), withKeys("$URLKEY")
 	r := newRoom(t, rulesOf(t, "11"), carol, nil)
 	good := signed(t, goodSigned)
 	for _, tc := range []struct {
@@ -260,7 +261,7 @@ func TestVerifyThirdParty(t *testing.T) {
 		{"no keys at all", `{"public_key":"$KEY"}`, json.RawMessage(`{"signatures":{"a":7,"b":[],"c":{"ed25519:0":7,"ed25519:1":"AAAA","rsa:1":""}}}`), nil, fedinvite.ErrSignature},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			event := r.event("m.room.third_party_invite", alice, decode(t, withKeys(t, tc.content)))
+			event := r.event("m.room.third_party_invite", alice, invitetest.Decode([]byte(withKeys(tc.content))))
 			got, err := eventauth.VerifyThirdParty(tc.signed, event)
 			if !errors.Is(err, tc.err) || !slices.Equal(got, tc.want) {
 				t.Errorf("keys %v, error %v, want %v, %v", got, err, tc.want, tc.err)
@@ -278,7 +279,7 @@ func TestVerifyThirdParty(t *testing.T) {
 // and cannot be asked is not absent. The rules of the room do not look at it.
 func TestAKeyWhoseValidityURLIsNone(t *testing.T) {
 	type keys = []eventauth.ThirdPartyKey
-	key, url := withKeys(t, "$KEY"), withKeys(t, "$URLKEY")
+	key, url := withKeys("$KEY"), withKeys("$URLKEY")
 	for _, odd := range []string{`7`, `null`, `{"a":"https://id2/"}`, `["https://id2/"]`, `true`, `""`} {
 		for _, tc := range []struct {
 			name, content string
@@ -309,7 +310,7 @@ func TestAKeyWhoseValidityURLIsNone(t *testing.T) {
 // At most 128 signatures are checked: the good one is found as number 128 and not after it.
 func TestVerifyThirdPartyChecksAtMost128Signatures(t *testing.T) {
 	r := newRoom(t, rulesOf(t, "11"), carol, nil)
-	good := decode(t, string(signed(t, goodSigned)))["signatures"].(object)["id2.example"].(object)["ed25519:0"]
+	good := invitetest.Decode(signed(t, goodSigned))["signatures"].(object)["id2.example"].(object)["ed25519:0"]
 	bad := strings.Repeat("A", 86)
 	for _, tc := range []struct {
 		keys       string
@@ -327,10 +328,10 @@ func TestVerifyThirdPartyChecksAtMost128Signatures(t *testing.T) {
 		for i := range tc.signatures - 1 {
 			all["ed25519:"+string(rune('一'+i))] = bad
 		}
-		o := decode(t, goodSigned)
+		o := invitetest.Decode([]byte(goodSigned))
 		o["signatures"] = object{"a.example": all, "z.example": object{"ed25519:z": good}}
-		event := r.event("m.room.third_party_invite", alice, decode(t, withKeys(t, tc.keys)))
-		if _, err := eventauth.VerifyThirdParty(encode(t, o), event); !errors.Is(err, tc.want) {
+		event := r.event("m.room.third_party_invite", alice, invitetest.Decode([]byte(withKeys(tc.keys))))
+		if _, err := eventauth.VerifyThirdParty(invitetest.Encode(o), event); !errors.Is(err, tc.want) {
 			t.Errorf("%d signatures, keys %s: error %v, want %v", tc.signatures, tc.keys, err, tc.want)
 		}
 	}

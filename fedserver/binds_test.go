@@ -23,7 +23,7 @@ func newBinds(t testing.TB, change ...func(*fedserver.BindsConfig)) (b *fedserve
 	t.Helper()
 	got = new([]thirdparty.Invite)
 	c := fedserver.BindsConfig{
-		Signer: ours(t, serverB),
+		Signer: ours(serverB),
 		HandleInvite: func(_ context.Context, inv thirdparty.Invite) error {
 			*got = append(*got, inv)
 			return nil
@@ -58,7 +58,7 @@ func bindOf(userID string, n int) object {
 
 func onbind(t testing.TB, method string, body any) *http.Request {
 	t.Helper()
-	return letter{method, target("v1", "3pid", "onbind"), "", "", encode(t, body)}.request(t)
+	return letter{method, target("v1", "3pid", "onbind"), "", "", encode(body)}.request(t)
 }
 
 func TestScenario71_OnbindByPUTAndPOST(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/thirdparty"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -25,10 +26,10 @@ import (
 func sloppy(t testing.TB, l letter) *http.Request {
 	t.Helper()
 	req := httptest.NewRequest(l.method, l.target, bytes.NewReader(l.body))
-	if xmatrix.Sign(t.Context(), req, l.body, l.to, signerOf(t, l.from)) == nil {
+	if xmatrix.Sign(t.Context(), req, l.body, l.to, invitetest.Signer(l.from)) == nil {
 		return req
 	}
-	if err := xmatrix.Sign(t.Context(), req, nil, l.to, signerOf(t, l.from)); err != nil {
+	if err := xmatrix.Sign(t.Context(), req, nil, l.to, invitetest.Signer(l.from)); err != nil {
 		t.Fatal(err)
 	}
 	return req
@@ -131,7 +132,7 @@ func TestAuthenticate(t *testing.T) {
 		}, 500, fedinvite.CodeUnknown},
 		{"a Signer of another name", nil, nil, func(p *fedserver.Endpoint) {
 			p.Signer = func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) {
-				return signerOf(t, serverC), nil
+				return invitetest.Signer(serverC), nil
 			}
 		}, 500, fedinvite.CodeUnknown},
 	} {
@@ -260,7 +261,6 @@ func TestConstructorsNameTheMissingField(t *testing.T) {
 		{"Endpoint.Signer", second(fedserver.NewLeaves(fedserver.LeavesConfig{}))},
 		{"Endpoint.Keys", second(fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: with(t, func(p *fedserver.Endpoint) { p.Keys = nil })}))},
 		{"Endpoint.Credentials", second(fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: with(t, func(p *fedserver.Endpoint) { p.Credentials = nil })}))},
-		{"Endpoint.Now", second(fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: with(t, func(p *fedserver.Endpoint) { p.Now = nil })}))},
 		{"Endpoint.MaxBody", second(fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: with(t, func(p *fedserver.Endpoint) { p.MaxBody = -1 })}))},
 		{"Endpoint.MaxBody and Timeout", second(fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: with(t, func(p *fedserver.Endpoint) { p.Timeout = -1 })}))},
 		{"LeavesConfig.Room", second(fedserver.NewLeaves(fedserver.LeavesConfig{Endpoint: endpoint(t)}))},
@@ -271,12 +271,12 @@ func TestConstructorsNameTheMissingField(t *testing.T) {
 		{"Endpoint.Signer", second(fedserver.NewExchanges(fedserver.ExchangesConfig{}))},
 		{"BindsConfig.HandleInvite", second(fedserver.NewBinds(fedserver.BindsConfig{}))},
 		{"BindsConfig.Signer", second(fedserver.NewBinds(fedserver.BindsConfig{HandleInvite: func(context.Context, thirdparty.Invite) error { return nil }}))},
-		{"BindsConfig.MaxBody", second(fedserver.NewBinds(fedserver.BindsConfig{HandleInvite: func(context.Context, thirdparty.Invite) error { return nil }, Signer: ours(t), Timeout: -1}))},
+		{"BindsConfig.MaxBody", second(fedserver.NewBinds(fedserver.BindsConfig{HandleInvite: func(context.Context, thirdparty.Invite) error { return nil }, Signer: ours(), Timeout: -1}))},
 		{"Endpoint.Signer", second(fedserver.NewTransactions(fedserver.TransactionsConfig{}))},
 		{"TransactionsConfig.Invite", second(fedserver.NewTransactions(fedserver.TransactionsConfig{Endpoint: endpoint(t)}))},
 		{"Binder.Signer", fedserver.Binder{}.Bind(t.Context(), thirdparty.Invite{})},
-		{"Binder.Client", fedserver.Binder{Signer: ours(t)}.Bind(t.Context(), thirdparty.Invite{})},
-		{"Binder.Inviter", fedserver.Binder{Signer: ours(t), Client: &fedclient.Client{}, Room: &room{}}.Bind(t.Context(), thirdparty.Invite{})},
+		{"Binder.Client", fedserver.Binder{Signer: ours()}.Bind(t.Context(), thirdparty.Invite{})},
+		{"Binder.Inviter", fedserver.Binder{Signer: ours(), Client: &fedclient.Client{}, Room: &room{}}.Bind(t.Context(), thirdparty.Invite{})},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.field+" ") && !strings.Contains(c.err.Error(), c.field+",") {
 			t.Errorf("got %v, want one about %s", c.err, c.field)

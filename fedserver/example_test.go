@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
@@ -46,8 +45,7 @@ func newHandler(local keyring.Local, keys fedinvite.KeySource, s store) (http.Ha
 	endpoint := fedserver.Endpoint{
 		Signer:      local.Signer,
 		Keys:        keys,
-		Credentials: xmatrix.Verifier{Keys: keys, Now: time.Now}.Credentials,
-		Now:         time.Now,
+		Credentials: xmatrix.Verifier{Keys: keys}.Credentials,
 		Done: func(r *http.Request, req fedserver.Request, err error) {
 			fmt.Println("log:", r.Method, "from", req.Origin, "to", req.Destination, "refused:", err != nil)
 		},
@@ -57,7 +55,7 @@ func newHandler(local keyring.Local, keys fedinvite.KeySource, s store) (http.Ha
 		return nil, err
 	}
 	inviter, err := fedclient.NewInviter(fedclient.InviterConfig{
-		Client: client, Keys: keys, Room: s, Now: time.Now, Signer: local.Signer,
+		Client: client, Keys: keys, Room: s, Signer: local.Signer,
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/thirdparty"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -22,39 +23,29 @@ import (
 const validityURL = "https://id.ex/isvalid"
 
 // identity is the identity server.
-func identity(t testing.TB) fedinvite.Signer { return signerOf(t, "id.ex") }
+func identity() fedinvite.Signer { return invitetest.Signer("id.ex") }
 
 func base64Of(key []byte) string { return base64.RawStdEncoding.EncodeToString(key) }
 
 // addToken puts alice's third-party invite into the room.
 func (r *room) addToken(change ...func(content object)) *fedinvite.Event {
-	r.t.Helper()
-	content := object{"display_name": "b...@mail.ex", "key_validity_url": validityURL, "public_key": base64Of(identity(r.t).Public())}
+	content := object{"display_name": "b...@mail.ex", "key_validity_url": validityURL, "public_key": base64Of(identity().Public())}
 	for _, f := range change {
 		f(content)
 	}
-	return r.add("m.room.third_party_invite", "tok", alice, content)
+	return r.SetAs(alice, "m.room.third_party_invite", "tok", content)
 }
 
 // signedFor is what the identity server says of a user.
-func signedFor(t testing.TB, userID string, s fedinvite.Signer, extra ...string) json.RawMessage {
-	t.Helper()
-	o := object{"mxid": userID, "token": "tok"}
-	for _, name := range extra {
-		o[name] = "more"
-	}
-	signed, err := fedinvite.SignJSON(t.Context(), encode(t, o), s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed
+func signedFor(userID string, s fedinvite.Signer, edits ...invitetest.Edit) json.RawMessage {
+	return invitetest.ThirdPartySigned(userID, "tok", s, edits...)
 }
 
 func exchangeOf(r *room) object {
 	return object{
 		"type": "m.room.member", "room_id": r.id, "sender": alice, "state_key": bob,
 		"content": object{"membership": "invite", "third_party_invite": object{
-			"display_name": "Mallory", "signed": signedFor(r.t, bob, identity(r.t)),
+			"display_name": "Mallory", "signed": signedFor(bob, identity()),
 		}},
 	}
 }
@@ -81,7 +72,7 @@ func newPair(t testing.TB, version fedinvite.RoomVersion, change ...func(*fedser
 	p := &pair{t: t, room: newRoom(t, version), valid: true}
 	p.network = newNetwork(map[fedinvite.ServerName]http.Handler{serverB: p.receiver()})
 	c := fedserver.ExchangesConfig{
-		Endpoint: endpoint(t), Room: p.room, Inviter: p.inviter(ours(t, serverA, serverA2)), KeyValid: p.keyValid,
+		Endpoint: endpoint(t), Room: p.room, Inviter: p.inviter(ours(serverA, serverA2)), KeyValid: p.keyValid,
 		HandleInvite: func(_ context.Context, inv *fedclient.Invited) error {
 			p.stored = append(p.stored, inv)
 			return nil
@@ -103,7 +94,7 @@ func emptyExchanges(t testing.TB) http.Handler { return newPair(t, fedinvite.Roo
 func (p *pair) inviter(signer func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error)) *fedclient.Inviter {
 	p.t.Helper()
 	inviter, err := fedclient.NewInviter(fedclient.InviterConfig{
-		Client: p.network.client(p.t), Keys: allKeys(p.t), Room: p.room, Now: clock, Signer: signer,
+		Client: p.network.client(p.t), Keys: allKeys(), Room: p.room, Now: clock, Signer: signer,
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -119,9 +110,9 @@ func (p *pair) keyValid(_ context.Context, url, key string) (bool, error) {
 // receiver is that of serverB.
 func (p *pair) receiver() http.Handler {
 	p.t.Helper()
-	keys := allKeys(p.t)
+	keys := allKeys()
 	rc, err := fedinvite.NewReceiver(fedinvite.Config{
-		Signer: ours(p.t, serverB), Keys: keys, Credentials: xmatrix.Verifier{Keys: keys, Now: clock}.Credentials,
+		Signer: ours(serverB), Keys: keys, Credentials: xmatrix.Verifier{Keys: keys, Now: clock}.Credentials,
 		Handler: fedinvite.HandlerFunc(func(_ context.Context, inv *fedinvite.Invite) error {
 			if p.refusal == nil {
 				p.received = append(p.received, inv)
@@ -136,7 +127,7 @@ func (p *pair) receiver() http.Handler {
 }
 
 func (p *pair) letter(body object) letter {
-	return letter{"PUT", target("v1", "exchange_third_party_invite", p.room.id), serverB, serverA, encode(p.t, body)}
+	return letter{"PUT", target("v1", "exchange_third_party_invite", p.room.id), serverB, serverA, encode(body)}
 }
 
 // invitedTo demands that bob is invited, by an event that was stored once.
@@ -149,7 +140,7 @@ func (p *pair) invitedTo(signers ...fedinvite.ServerName) *fedinvite.Event {
 	if user, _ := e.StateKey(); user != bob || e.Membership() != "invite" || e.Sender() != alice || e.RoomID() != p.room.id {
 		p.t.Errorf("stored %s", e.AppendJSON(nil))
 	}
-	if err := e.Verify(p.t.Context(), allKeys(p.t), signers...); err != nil {
+	if err := e.Verify(p.t.Context(), allKeys(), signers...); err != nil {
 		p.t.Error(err)
 	}
 	return e
@@ -170,7 +161,7 @@ func TestExchange(t *testing.T) {
 				t.Fatal(err)
 			}
 			var signed any
-			if err := json.Unmarshal(signedFor(t, bob, identity(t)), &signed); err != nil {
+			if err := json.Unmarshal(signedFor(bob, identity()), &signed); err != nil {
 				t.Fatal(err)
 			}
 			// The display name is the room's, not the request's.
@@ -181,7 +172,7 @@ func TestExchange(t *testing.T) {
 			if got := strings.Join(e.AuthEventIDs(), " "); !strings.Contains(got, token.ID()) {
 				t.Errorf("auth_events %s without %s", got, token.ID())
 			}
-			if diff := cmp.Diff([]string{validityURL + " " + base64Of(identity(t).Public())}, p.asked); diff != "" {
+			if diff := cmp.Diff([]string{validityURL + " " + base64Of(identity().Public())}, p.asked); diff != "" {
 				t.Errorf("asked -want +got\n%s", diff)
 			}
 		})
@@ -189,11 +180,11 @@ func TestExchange(t *testing.T) {
 }
 
 func TestScenario66And68_GoodThirdPartyInvites(t *testing.T) {
-	public := identity(t).Public()
+	public := identity().Public()
 	for name, change := range map[string]func(content object){
 		"66 URL-safe key": func(c object) { c["public_key"] = base64.RawURLEncoding.EncodeToString(public) },
 		"66 only public_keys": func(c object) {
-			c["public_key"] = base64Of(signerOf(t, "other.ex").Public())
+			c["public_key"] = base64Of(invitetest.Signer("other.ex").Public())
 			c["public_keys"] = []any{object{"public_key": base64Of(public)}}
 		},
 		"66 only public_key": func(object) {},
@@ -209,7 +200,7 @@ func TestScenario66And68_GoodThirdPartyInvites(t *testing.T) {
 		p := newPair(t, fedinvite.RoomV11)
 		p.room.addToken()
 		body := exchangeOf(p.room)
-		body["content"].(object)["third_party_invite"].(object)["signed"] = signedFor(t, bob, identity(t), "sender")
+		body["content"].(object)["third_party_invite"].(object)["signed"] = signedFor(bob, identity(), invitetest.Set("more", "sender"))
 		wantOK(t, answer(p, p.letter(body).request(t)), `{}`)
 		if got := p.invitedTo(serverB).ContentJSON("third_party_invite", "signed", "sender"); got != `"more"` {
 			t.Errorf("signed.sender is %s", got)
@@ -229,8 +220,8 @@ func says(status int, body string) http.HandlerFunc {
 // policyServer makes serverC the policy server of the room, with this answer.
 func policyServer(status int, body string) func(p *pair, _ object) {
 	return func(p *pair, _ object) {
-		p.room.add("m.room.policy", "", alice, object{"via": serverC, "public_keys": object{"ed25519": base64Of(signerOf(p.t, serverC).Public())}})
-		p.room.joined[serverC] = true
+		p.room.PolicyServer(invitetest.Signer(serverC))
+		p.room.Join(carol)
 		p.network.servers["c.ex"] = says(status, body)
 	}
 }
@@ -249,12 +240,12 @@ func TestExchangeRefuses(t *testing.T) {
 		status int
 		code   fedinvite.Code
 	}{
-		{"67 signed for another user", signed(signedFor(t, "@ben:b.ex", identity(t))), nil, 403, "M_FORBIDDEN"},
+		{"67 signed for another user", signed(signedFor("@ben:b.ex", identity())), nil, 403, "M_FORBIDDEN"},
 		{"67 another sender than that of the token", set("sender", albert), nil, 403, "M_FORBIDDEN"},
-		{"67 no such token", func(p *pair, _ object) { delete(p.room.state, p.room.keyOfToken()) }, nil, 403, "M_FORBIDDEN"},
-		{"67 another key", signed(signedFor(t, bob, signerOf(t, "other.ex"))), nil, 403, "M_FORBIDDEN"},
-		{"67 banned", func(p *pair, _ object) { p.room.add("m.room.member", bob, alice, object{"membership": "ban"}) }, nil, 403, "M_FORBIDDEN"},
-		{"67 empty content", func(p *pair, _ object) { p.room.add("m.room.third_party_invite", "tok", alice, object{}) }, nil, 403, "M_FORBIDDEN"},
+		{"67 no such token", func(p *pair, _ object) { p.room.Remove("m.room.third_party_invite", "tok") }, nil, 403, "M_FORBIDDEN"},
+		{"67 another key", signed(signedFor(bob, invitetest.Signer("other.ex"))), nil, 403, "M_FORBIDDEN"},
+		{"67 banned", func(p *pair, _ object) { p.room.member(bob, alice, "ban") }, nil, 403, "M_FORBIDDEN"},
+		{"67 empty content", func(p *pair, _ object) { p.room.SetAs(alice, "m.room.third_party_invite", "tok", object{}) }, nil, 403, "M_FORBIDDEN"},
 		{"70 the room of the path is another", set("room_id", "!other:a.ex"), nil, 400, "M_BAD_JSON"},
 		{"70 no state_key", func(_ *pair, body object) { delete(body, "state_key") }, nil, 400, "M_MISSING_PARAM"},
 		{"70 key_validity_url says false", func(p *pair, _ object) { p.valid = false }, nil, 403, "M_FORBIDDEN"},
@@ -345,7 +336,7 @@ func TestADisplayNameThatIsNoneIsEmpty(t *testing.T) {
 }
 
 func TestWhichKeysAreAsked(t *testing.T) {
-	key := base64Of(identity(t).Public())
+	key := base64Of(identity().Public())
 	entry := func(url string) object { return object{"public_key": key, "key_validity_url": url} }
 	for _, c := range []struct {
 		name    string
@@ -366,7 +357,7 @@ func TestWhichKeysAreAsked(t *testing.T) {
 			c["public_keys"] = []any{entry("https://2.ex"), entry("https://3.ex"), entry("https://4.ex")}
 		}, map[string]bool{"https://4.ex": true}, nil, 3, 403},
 		{"not the keys that did not sign", func(c object) {
-			c["public_keys"] = []any{object{"public_key": base64Of(signerOf(t, "other.ex").Public()), "key_validity_url": "https://2.ex"}}
+			c["public_keys"] = []any{object{"public_key": base64Of(invitetest.Signer("other.ex").Public()), "key_validity_url": "https://2.ex"}}
 		}, map[string]bool{"https://2.ex": true}, nil, 1, 403},
 		{"invalid and not to be asked: try again", func(c object) { c["public_keys"] = []any{entry("https://2.ex")} }, nil, map[string]bool{"https://2.ex": true}, 2, 503},
 	} {
@@ -409,8 +400,8 @@ func TestAnInviteIsStoredThoughThePeerHungUp(t *testing.T) {
 
 // bind is a notification of the identity server for serverB.
 func (p *pair) bind() []byte {
-	return encode(p.t, object{"medium": "email", "address": "bob@mail.ex", "mxid": bob, "invites": []any{object{
-		"medium": "email", "address": "bob@mail.ex", "mxid": bob, "room_id": p.room.id, "sender": alice, "signed": signedFor(p.t, bob, identity(p.t)),
+	return encode(object{"medium": "email", "address": "bob@mail.ex", "mxid": bob, "invites": []any{object{
+		"medium": "email", "address": "bob@mail.ex", "mxid": bob, "room_id": p.room.id, "sender": alice, "signed": signedFor(bob, identity()),
 	}}})
 }
 
@@ -431,7 +422,7 @@ func TestABindBecomesAnInviteToARoomOfAnotherServer(t *testing.T) {
 			p := newPair(t, fedinvite.RoomV12)
 			p.room.addToken()
 			p.network.servers["a.ex"] = p
-			b := fedserver.Binder{Signer: ours(t, serverB), Client: p.network.client(t), Room: room}
+			b := fedserver.Binder{Signer: ours(serverB), Client: p.network.client(t), Room: room}
 			if room != nil {
 				b.Inviter, b.KeyValid = p.inviter(b.Signer), p.keyValid
 				b.Store = func(context.Context, *fedclient.Invited) error { return errors.New("not ours to store") }
@@ -473,7 +464,7 @@ func TestABindBecomesAnInviteToARoomThatWeAreIn(t *testing.T) {
 // binder is that of serverB, which is in the room.
 func (p *pair) binder() fedserver.Binder {
 	return fedserver.Binder{
-		Signer: ours(p.t, serverB), Client: p.network.client(p.t), Room: p.room, Inviter: p.inviter(ours(p.t, serverB)), KeyValid: p.keyValid,
+		Signer: ours(serverB), Client: p.network.client(p.t), Room: p.room, Inviter: p.inviter(ours(serverB)), KeyValid: p.keyValid,
 		Store: func(_ context.Context, inv *fedclient.Invited) error {
 			p.stored = append(p.stored, inv)
 			return nil
@@ -489,13 +480,13 @@ func TestABindThatFails(t *testing.T) {
 	}{
 		{"the key is not valid any more", func(p *pair, _ *fedserver.Binder) { p.valid = false }, 403},
 		{"the token is another's", func(p *pair, _ *fedserver.Binder) {
-			p.room.add("m.room.third_party_invite", "tok", albert, p.room.tokenContent())
+			p.room.SetAs(albert, "m.room.third_party_invite", "tok", p.room.Get("m.room.third_party_invite", "tok").Content())
 		}, 403},
 		{"our store fails", func(p *pair, _ *fedserver.Binder) { p.room.err = errors.New("secret") }, 500},
 		{"Store fails", func(_ *pair, b *fedserver.Binder) {
 			b.Store = func(context.Context, *fedclient.Invited) error { return errors.New("secret") }
 		}, 500},
-		{"the user is not ours", func(_ *pair, b *fedserver.Binder) { b.Signer = ours(t, serverC) }, 400},
+		{"the user is not ours", func(_ *pair, b *fedserver.Binder) { b.Signer = ours(serverC) }, 400},
 		{"Room refuses for the moment", func(p *pair, _ *fedserver.Binder) {
 			p.room.err = fedinvite.Refuse(fedinvite.CodeLimitExceeded, "slowly")
 			p.network.servers["a.ex"] = says(200, `{}`) // not to be asked
@@ -506,7 +497,7 @@ func TestABindThatFails(t *testing.T) {
 		}, 400},
 		{"not our room, and the sender is a user of the same server", func(p *pair, b *fedserver.Binder) {
 			p.room.err = fedinvite.Refuse(fedinvite.CodeForbidden, "no")
-			b.Signer = ours(t, serverA, serverB)
+			b.Signer = ours(serverA, serverB)
 			p.network.servers["a.ex"] = says(200, `{}`) // not to be asked
 		}, 403},
 		{"not our room, and Signer fails for the sender's server", func(p *pair, b *fedserver.Binder) {
@@ -543,7 +534,7 @@ func TestABindThatFails(t *testing.T) {
 // What strangers send is not our failure, and not worth a request.
 func TestABindThatCannotBe(t *testing.T) {
 	good := func(p *pair) thirdparty.Invite {
-		return thirdparty.Invite{UserID: bob, RoomID: p.room.id, Sender: alice, Signed: signedFor(t, bob, identity(t))}
+		return thirdparty.Invite{UserID: bob, RoomID: p.room.id, Sender: alice, Signed: signedFor(bob, identity())}
 	}
 	for _, c := range []struct {
 		name   string
@@ -551,11 +542,11 @@ func TestABindThatCannotBe(t *testing.T) {
 		status int
 		is     error
 	}{
-		{"a user of another server", func(inv *thirdparty.Invite) { inv.UserID, inv.Signed = carol, signedFor(t, carol, identity(t)) }, 400, fedinvite.ErrNotLocal},
+		{"a user of another server", func(inv *thirdparty.Invite) { inv.UserID, inv.Signed = carol, signedFor(carol, identity()) }, 400, fedinvite.ErrNotLocal},
 		{"no user", func(inv *thirdparty.Invite) { inv.UserID = "bob" }, 400, fedinvite.ErrIdentifier},
 		{"no sender", func(inv *thirdparty.Invite) { inv.Sender = "alice" }, 400, fedinvite.ErrIdentifier},
 		{"no room", func(inv *thirdparty.Invite) { inv.RoomID = "#r:a.ex" }, 400, fedinvite.ErrIdentifier},
-		{"signed for another user", func(inv *thirdparty.Invite) { inv.Signed = signedFor(t, "@ben:b.ex", identity(t)) }, 400, fedinvite.ErrMismatch},
+		{"signed for another user", func(inv *thirdparty.Invite) { inv.Signed = signedFor("@ben:b.ex", identity()) }, 400, fedinvite.ErrMismatch},
 		{"signed that is no object", func(inv *thirdparty.Invite) { inv.Signed = json.RawMessage(`7`) }, 400, fedinvite.ErrBadJSON},
 		{"signed that is no JSON", func(inv *thirdparty.Invite) { inv.Signed = nil }, 400, fedinvite.ErrNotJSON},
 		{"the sender is a user of the same server", func(inv *thirdparty.Invite) { inv.Sender = "@ben:b.ex" }, 403, nil},

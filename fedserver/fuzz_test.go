@@ -35,7 +35,7 @@ func FuzzSendLeave(f *testing.F) {
 		w := answer(s, letter{"PUT", target("v2", "send_leave", r.id, id), "", serverA, body}.request(t))
 		wantAnswer(t, w.Code, w.Body.Bytes())
 		for _, e := range s.handled {
-			if e.ID() != id || e.Unsigned() != nil || e.Membership() != "leave" || e.Verify(t.Context(), allKeys(t), serverB) != nil {
+			if e.ID() != id || e.Unsigned() != nil || e.Membership() != "leave" || e.Verify(t.Context(), allKeys(), serverB) != nil {
 				t.Fatalf("handled %s", e.AppendJSON(nil))
 			}
 		}
@@ -46,8 +46,8 @@ func FuzzTransaction(f *testing.F) {
 	r := newRoom(f, fedinvite.RoomV11)
 	invite := r.invite(bob)
 	raw := r.signed(r.rescission(alice), serverA)
-	f.Add(encode(f, object{"origin": serverA, "pdus": []any{raw, object{"event_id": "$x", "type": 1}}, "edus": []any{}}))
-	f.Add(encode(f, object{"pdus": []any{r.signed(r.rescission(albert), serverA)}}))
+	f.Add(encode(object{"origin": serverA, "pdus": []any{raw, object{"event_id": "$x", "type": 1}}, "edus": []any{}}))
+	f.Add(encode(object{"pdus": []any{r.signed(r.rescission(albert), serverA)}}))
 	f.Add([]byte(`{"pdus":[{"type":"m.room.member","content":{"membership":"leave"},"sender":"@alice:a.ex"}]}`))
 	believe := func(c *fedserver.TransactionsConfig) { c.Credentials = believes(serverA, serverB) }
 	s := newInvited(f, nil, believe)
@@ -59,7 +59,7 @@ func FuzzTransaction(f *testing.F) {
 		w := answer(s, letter{"PUT", target("v1", "send", "1"), "", serverB, body}.request(t))
 		wantAnswer(t, w.Code, w.Body.Bytes())
 		for _, e := range s.removed {
-			if e.Sender() != alice || e.Unsigned() != nil || e.Verify(t.Context(), allKeys(t), serverA) != nil {
+			if e.Sender() != alice || e.Unsigned() != nil || e.Verify(t.Context(), allKeys(), serverA) != nil {
 				t.Fatalf("taken back by %s", e.AppendJSON(nil))
 			}
 		}
@@ -101,8 +101,8 @@ func FuzzExchange(f *testing.F) {
 
 func FuzzOnbind(f *testing.F) {
 	b, got := newBinds(f)
-	f.Add(encode(f, bindOf(bob, 2)))
-	f.Add(encode(f, bindOf(carol, 1)))
+	f.Add(encode(bindOf(bob, 2)))
+	f.Add(encode(bindOf(carol, 1)))
 	f.Add([]byte(`{"mxid":"@bob:b.ex","medium":"email","address":"x","invites":[{}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		*got = nil

@@ -3,15 +3,12 @@ package fedserver_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +17,8 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -43,47 +41,27 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func clock() time.Time { return now }
 
-func signerOf(t testing.TB, server fedinvite.ServerName) fedinvite.Signer {
-	t.Helper()
-	return testkey.Signer(t, server, "ed25519:1")
-}
-
-func keysOf(t testing.TB, servers ...fedinvite.ServerName) fedinvite.KeyMap {
-	t.Helper()
-	keys := fedinvite.KeyMap{}
-	for _, server := range servers {
-		keys.Add(signerOf(t, server))
-	}
-	return keys
-}
-
-func allKeys(t testing.TB) fedinvite.KeyMap {
-	t.Helper()
-	return keysOf(t, serverA, serverA2, serverB, serverC)
-}
+func allKeys() fedinvite.KeyMap { return invitetest.Keys(serverA, serverA2, serverB, serverC) }
 
 // ours is a Signer hook for these servers.
-func ours(t testing.TB, servers ...fedinvite.ServerName) func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) {
-	t.Helper()
-	signers := map[fedinvite.ServerName]fedinvite.Signer{}
-	for _, server := range servers {
-		signers[server] = signerOf(t, server)
+func ours(servers ...fedinvite.ServerName) func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) {
+	return keyring.Signers(signersOf(servers)...).Signer
+}
+
+func signersOf(servers []fedinvite.ServerName) []fedinvite.Signer {
+	signers := make([]fedinvite.Signer, len(servers))
+	for i, server := range servers {
+		signers[i] = invitetest.Signer(server)
 	}
-	return func(_ context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
-		s, ok := signers[server]
-		if !ok {
-			return nil, fedinvite.ErrNotLocal
-		}
-		return s, nil
-	}
+	return signers
 }
 
 // endpoint is that of serverA and serverA2.
 func endpoint(t testing.TB) fedserver.Endpoint {
 	t.Helper()
-	keys := allKeys(t)
+	keys := allKeys()
 	return fedserver.Endpoint{
-		Signer:      ours(t, serverA, serverA2),
+		Signer:      ours(serverA, serverA2),
 		Keys:        keys,
 		Credentials: xmatrix.Verifier{Keys: keys, Now: clock}.Credentials,
 		Now:         clock,
@@ -99,175 +77,68 @@ func rulesOf(t testing.TB, v fedinvite.RoomVersion) fedinvite.Rules {
 	return rules
 }
 
-type object = map[string]any
+type object = invitetest.Object
 
-func encode(t testing.TB, v any) []byte {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+func encode(v any) []byte { return invitetest.Encode(v) }
 
-// A room is one of serverA, with alice in it, and its author's store: a fedclient.Room.
+// A room is one of serverA, with alice and albert in it, and its author's store: a
+// fedclient.Room.
 type room struct {
-	t     testing.TB
-	rules fedinvite.Rules
+	*invitetest.Room
 	id    string
+	rules fedinvite.Rules
 
-	mu     sync.Mutex
-	state  map[eventauth.StateKey]*fedinvite.Event
-	last   *fedinvite.Event
-	joined map[fedinvite.ServerName]bool
-	err    error // of Snapshot
-	spoil  func(*fedclient.Snapshot)
+	mu    sync.Mutex
+	err   error // of Snapshot
+	spoil func(*fedclient.Snapshot)
 }
 
 func newRoom(t testing.TB, v fedinvite.RoomVersion) *room {
 	t.Helper()
-	return newRoomOf(t, rulesOf(t, v))
+	return newRoomOf(rulesOf(t, v))
 }
 
-func newRoomOf(t testing.TB, rules fedinvite.Rules) *room {
-	t.Helper()
-	r := &room{t: t, rules: rules, id: "!r/+%:a.ex", state: map[eventauth.StateKey]*fedinvite.Event{}, joined: map[fedinvite.ServerName]bool{}}
-	r.add("m.room.create", "", alice, object{"creator": alice, "room_version": rules.Version})
-	r.id = r.last.RoomID()
-	r.member(alice, "join")
-	levels := object{alice: 100}
-	if r.rules.Auth.PrivilegedCreators {
-		levels = object{}
-	}
-	r.add("m.room.power_levels", "", alice, object{"users": levels})
-	r.add("m.room.join_rules", "", alice, object{"join_rule": "invite"})
-	r.member(albert, "join")
-	return r
+func newRoomOf(rules fedinvite.Rules) *room {
+	r := invitetest.RoomConfig{Rules: rules, Creator: alice, Seed: "r/+%", Now: clock}.New()
+	r.Join(albert)
+	return &room{Room: r, id: r.ID(), rules: rules}
 }
 
-// add makes a state event of serverA and puts it into the room.
-func (r *room) add(eventType, key, sender string, content object) *fedinvite.Event {
-	r.t.Helper()
-	e := r.make(eventType, key, sender, content, serverA)
-	r.put(e)
-	return e
-}
-
-// member gives a user of serverA a membership.
-func (r *room) member(userID, membership string) *fedinvite.Event {
-	r.t.Helper()
-	return r.add("m.room.member", userID, userID, object{"membership": membership})
-}
-
-func (r *room) put(e *fedinvite.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key, _ := e.StateKey()
-	r.state[eventauth.StateKey{Type: e.Type(), Key: key}] = e
-	r.last = e
-}
-
-func (r *room) get(eventType, key string) *fedinvite.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.state[eventauth.StateKey{Type: eventType, Key: key}]
-}
-
-// make makes a state event behind the last one, signed by these servers.
-func (r *room) make(eventType, key, sender string, content object, signers ...fedinvite.ServerName) *fedinvite.Event {
-	r.t.Helper()
-	e, err := fedinvite.ParseEvent(r.signed(r.draft(eventType, key, sender, content), signers...), r.rules)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return e
-}
-
-func (r *room) draft(eventType, key, sender string, content object) object {
-	auth, prev, depth := []any{}, []any{}, int64(1)
-	wanted := []eventauth.StateKey{{Type: "m.room.power_levels"}, {Type: "m.room.member", Key: sender}}
-	if !r.rules.RoomIDIsCreateEvent {
-		wanted = append(wanted, eventauth.StateKey{Type: "m.room.create"})
-	}
-	if key != sender {
-		wanted = append(wanted, eventauth.StateKey{Type: "m.room.member", Key: key})
-	}
-	for _, k := range wanted {
-		if e := r.get(k.Type, k.Key); e != nil {
-			auth = append(auth, r.ref(e.Ref()))
-		}
-	}
-	if r.last != nil {
-		prev, depth = append(prev, r.ref(r.last.Ref())), r.last.Depth()+1
-	}
-	o := object{
-		"type": eventType, "state_key": key, "sender": sender, "room_id": r.id, "content": content, "depth": depth,
-		"origin_server_ts": now.UnixMilli(), "auth_events": auth, "prev_events": prev,
-	}
-	if eventType == "m.room.create" && r.rules.RoomIDIsCreateEvent {
-		delete(o, "room_id")
-	}
-	if r.rules.EventIDs == fedinvite.EventIDServer {
-		_, server, _ := fedinvite.ParseUserID(sender)
-		o["event_id"] = fmt.Sprintf("$%d/%s:%s", depth, strings.ReplaceAll(eventType+key, ":", "/"), server)
-	}
-	return o
-}
-
-func (r *room) ref(ref fedinvite.EventRef) any {
-	if r.rules.EventIDs != fedinvite.EventIDServer {
-		return ref.ID
-	}
-	return []any{ref.ID, object{"sha256": base64.RawStdEncoding.EncodeToString(ref.SHA256)}}
-}
+// last returns the event that is the room's extremity.
+func (r *room) last() *fedinvite.Event { return r.Events()[len(r.Events())-1] }
 
 // signed hashes and signs an event.
-func (r *room) signed(event object, signers ...fedinvite.ServerName) json.RawMessage {
-	r.t.Helper()
-	raw := encode(r.t, event)
-	for _, server := range signers {
-		var err error
-		if raw, err = fedinvite.SignEventJSON(r.t.Context(), raw, r.rules, signerOf(r.t, server)); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	return raw
+func (r *room) signed(event any, signers ...fedinvite.ServerName) json.RawMessage {
+	return r.Sign(event, signersOf(signers)...)
 }
 
 // invite makes an invite by alice and puts it into the room.
 func (r *room) invite(invitee string) *fedinvite.Event {
-	r.t.Helper()
-	return r.add("m.room.member", invitee, alice, object{"membership": "invite"})
+	return r.Set("m.room.member", invitee, object{"membership": "invite"})
+}
+
+// member has somebody give a membership, allowed or not.
+func (r *room) member(userID, by, membership string) *fedinvite.Event {
+	return r.SetAs(by, "m.room.member", userID, object{"membership": membership})
 }
 
 // Snapshot implements fedclient.Room.
-func (r *room) Snapshot(_ context.Context, roomID string, want []eventauth.StateKey) (*fedclient.Snapshot, error) {
+func (r *room) Snapshot(ctx context.Context, roomID string, want []eventauth.StateKey) (*fedclient.Snapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
 		return nil, r.err
 	}
-	if roomID != r.id {
-		return nil, fedinvite.Refuse(fedinvite.CodeNotFound, "no such room")
-	}
-	s := &fedclient.Snapshot{
-		Version: r.rules.Version, Extremities: []fedinvite.EventRef{r.last.Ref()}, Depth: r.last.Depth(),
-		Joined: func(s fedinvite.ServerName) bool { return r.joined[s] },
-	}
-	for key, e := range r.state {
-		if slices.Contains(want, key) {
-			s.State = append(s.State, e)
-		}
-	}
-	if r.spoil != nil {
+	s, err := r.Room.Snapshot(ctx, roomID, want)
+	if err == nil && r.spoil != nil {
 		r.spoil(s)
 	}
-	return s, nil
+	return s, err
 }
 
 // leaveOf is the leave of a user of another server, as a good server makes it.
 func (r *room) leaveOf(userID string) object {
-	return r.draft("m.room.member", userID, userID, object{"membership": "leave"})
+	return r.Draft(userID, "m.room.member", userID, object{"membership": "leave"})
 }
 
 // A letter is a signed request.
@@ -283,7 +154,7 @@ func (l letter) request(t testing.TB) *http.Request {
 	if l.from == "" {
 		return req
 	}
-	if err := xmatrix.Sign(t.Context(), req, l.body, l.to, signerOf(t, l.from)); err != nil {
+	if err := xmatrix.Sign(t.Context(), req, l.body, l.to, invitetest.Signer(l.from)); err != nil {
 		t.Fatal(err)
 	}
 	return req
@@ -373,26 +244,7 @@ func deny(server fedinvite.ServerName) func(context.Context, string, fedinvite.S
 	return func(_ context.Context, _ string, s fedinvite.ServerName) (bool, error) { return s != server, nil }
 }
 
-func (r *room) keyOfToken() eventauth.StateKey {
-	return eventauth.StateKey{Type: "m.room.third_party_invite", Key: "tok"}
-}
-
-func (r *room) tokenContent() object {
-	r.t.Helper()
-	var content object
-	if err := json.Unmarshal(r.get("m.room.third_party_invite", "tok").Content(), &content); err != nil {
-		r.t.Fatal(err)
-	}
-	return content
-}
-
 // edited changes an event after it was signed.
-func edited(t testing.TB, event json.RawMessage, change func(o object)) json.RawMessage {
-	t.Helper()
-	var o object
-	if err := json.Unmarshal(event, &o); err != nil {
-		t.Fatal(err)
-	}
-	change(o)
-	return encode(t, o)
+func edited(event json.RawMessage, change func(o object)) json.RawMessage {
+	return invitetest.Change(event, change)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -73,7 +75,7 @@ func (s *resident) handledOnce(id string) *fedinvite.Event {
 	if len(s.handled) != 1 || s.handled[0].ID() != id {
 		s.t.Fatalf("handled %v, want %s once", s.handled, id)
 	}
-	if err := s.handled[0].Verify(s.t.Context(), allKeys(s.t), serverB); err != nil {
+	if err := s.handled[0].Verify(s.t.Context(), allKeys(), serverB); err != nil {
 		s.t.Error(err)
 	}
 	return s.handled[0]
@@ -87,19 +89,19 @@ func TestAUserOfAnotherServerDeclines(t *testing.T) {
 			s := newResident(t, r)
 			n := newNetwork(map[fedinvite.ServerName]http.Handler{serverA: s})
 			declined, err := n.client(t).Decline(t.Context(), fedclient.DeclineRequest{
-				Invite: invite, Signer: signerOf(t, serverB), Time: now, Content: json.RawMessage(`{"reason":"<no>"}`),
+				Invite: invite, Signer: invitetest.Signer(serverB), Time: now, Content: json.RawMessage(`{"reason":"<no>"}`),
 			})
 			if err != nil || declined.Server != serverA || declined.Err != nil {
 				t.Fatalf("got %+v, %v; asked %v", declined, err, n.requests)
 			}
 			e := s.handledOnce(declined.Event.ID())
-			if e.Membership() != "leave" || e.ContentJSON("reason") != `"<no>"` || e.Depth() != r.last.Depth()+1 {
+			if e.Membership() != "leave" || e.ContentJSON("reason") != `"<no>"` || e.Depth() != r.last().Depth()+1 {
 				t.Errorf("got %s", e.AppendJSON(nil))
 			}
 			// What was handled goes into the room: the rules hold for its own auth_events.
 			var auth []*fedinvite.Event
 			for _, id := range e.AuthEventIDs() {
-				for _, of := range r.state {
+				for _, of := range r.State() {
 					if of.ID() == id {
 						auth = append(auth, of)
 					}
@@ -127,7 +129,7 @@ func TestScenario63_TheResidentServerRefusesSoTheLeaveIsLocal(t *testing.T) {
 			invite := r.invite(bob)
 			s := newResident(t, r, change)
 			n := newNetwork(map[fedinvite.ServerName]http.Handler{serverA: s})
-			declined, err := n.client(t).Decline(t.Context(), fedclient.DeclineRequest{Invite: invite, Signer: signerOf(t, serverB), Time: now})
+			declined, err := n.client(t).Decline(t.Context(), fedclient.DeclineRequest{Invite: invite, Signer: invitetest.Signer(serverB), Time: now})
 			if err != nil || declined.Server != "" || declined.Event == nil || len(s.handled) > 0 {
 				t.Errorf("got %+v, %v", declined, err)
 			}
@@ -148,7 +150,7 @@ func TestTheTemplate(t *testing.T) {
 	want := object{"room_version": "11", "event": object{
 		"room_id": r.id, "sender": bob, "state_key": bob, "type": "m.room.member", "origin": "a.ex",
 		"content": object{"membership": "leave"}, "depth": float64(invite.Depth() + 1), "origin_server_ts": float64(now.UnixMilli()),
-		"auth_events": []any{r.get("m.room.create", "").ID(), r.get("m.room.power_levels", "").ID(), invite.ID()},
+		"auth_events": []any{r.Get("m.room.create", "").ID(), r.Get("m.room.power_levels", "").ID(), invite.ID()},
 		"prev_events": []any{invite.ID()},
 	}}
 	if diff := cmp.Diff(any(want), got); diff != "" {
@@ -156,6 +158,23 @@ func TestTheTemplate(t *testing.T) {
 	}
 	if len(s.done) != 1 || s.done[0] != nil {
 		t.Errorf("Done got %v", s.done)
+	}
+}
+
+func TestTemplatesWithoutAClockAreOfTheTimeOfTheSystem(t *testing.T) {
+	r := newRoom(t, fedinvite.RoomV11)
+	r.invite(bob)
+	s := newResident(t, r, func(c *fedserver.LeavesConfig) { c.Now = nil })
+	before := time.Now().UnixMilli()
+	template, err := s.Make(t.Context(), serverB, serverA, r.id, bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e struct {
+		Time int64 `json:"origin_server_ts"`
+	}
+	if err := json.Unmarshal(template.Event, &e); err != nil || e.Time < before || e.Time > time.Now().UnixMilli() {
+		t.Errorf("a template of %d, made at %d: %v", e.Time, before, err)
 	}
 }
 
@@ -172,7 +191,7 @@ func TestTheTemplateHasAtMost20PrevEventsAndKeepsTheDepthsCap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := template.Sign(t.Context(), leave.Departure{RoomID: r.id, UserID: bob, Time: now}, r.rules, signerOf(t, serverB))
+	e, err := template.Sign(t.Context(), leave.Departure{RoomID: r.id, UserID: bob, Time: now}, r.rules, invitetest.Signer(serverB))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +216,7 @@ func TestMakeLeaveRefuses(t *testing.T) {
 		code   fedinvite.Code
 	}{
 		{"a user who is not in the room", func(l *letter, r *room) { l.target = target("v1", "make_leave", r.id, "@nobody:b.ex") }, nil, nil, 403, "M_FORBIDDEN"},
-		{"a user who is banned", nil, nil, func(r *room) { r.add("m.room.member", bob, alice, object{"membership": "ban"}) }, 403, "M_FORBIDDEN"},
+		{"a user who is banned", nil, nil, func(r *room) { r.member(bob, alice, "ban") }, 403, "M_FORBIDDEN"},
 		{"a user of another server than the origin", func(l *letter, _ *room) { l.from = serverC }, nil, nil, 403, "M_FORBIDDEN"},
 		{"no user ID", func(l *letter, r *room) { l.target = target("v1", "make_leave", r.id, "bob") }, nil, nil, 403, "M_FORBIDDEN"},
 		{"another room", func(l *letter, _ *room) { l.target = target("v1", "make_leave", "!other:a.ex", bob) }, nil, nil, 404, "M_NOT_FOUND"},
@@ -224,9 +243,9 @@ func TestMakeLeaveRefuses(t *testing.T) {
 			}
 		}, nil, 500, "M_UNKNOWN"},
 		{"state that is none", nil, nil, func(r *room) {
-			message := r.draft("m.room.message", "", alice, object{})
+			message := r.Draft(alice, "m.room.message", "", object{})
 			delete(message, "state_key")
-			e := r.parse(r.signed(message, serverA))
+			e := r.Parse(r.signed(message, serverA))
 			r.spoil = func(s *fedclient.Snapshot) { s.State = append(s.State, e) }
 		}, 500, "M_UNKNOWN"},
 		{"when Rules fails", nil, func(c *fedserver.LeavesConfig) {
@@ -237,9 +256,9 @@ func TestMakeLeaveRefuses(t *testing.T) {
 		}, nil, 500, "M_UNKNOWN"},
 		{"a snapshot with a negative depth", nil, nil, func(r *room) { r.spoil = func(s *fedclient.Snapshot) { s.Depth = -1 } }, 500, "M_UNKNOWN"},
 		{"a snapshot with an event of another room", nil, nil, func(r *room) {
-			name := r.draft("m.room.name", "", alice, object{})
+			name := r.Draft(alice, "m.room.name", "", object{})
 			name["room_id"] = "!other:a.ex"
-			e := r.parse(r.signed(name, serverA))
+			e := r.Parse(r.signed(name, serverA))
 			r.spoil = func(s *fedclient.Snapshot) { s.State = append(s.State, e) }
 		}, 500, "M_UNKNOWN"},
 	} {
@@ -294,7 +313,7 @@ func TestSendLeaveRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			o["depth"] = 77
-			*l = s.sendLetter(encode(t, o))
+			*l = s.sendLetter(encode(o))
 		}, "M_INVALID_PARAM", fedinvite.ErrSignature},
 		{"the event type is not m.room.member", change("type", "m.room.name"), nil, "M_INVALID_PARAM", fedinvite.ErrNotLeave},
 		{"the membership is not leave", change("content", object{"membership": "join"}), nil, "M_INVALID_PARAM", fedinvite.ErrNotLeave},
@@ -313,7 +332,7 @@ func TestSendLeaveRefuses(t *testing.T) {
 		}, "M_INVALID_PARAM", fedinvite.ErrMismatch},
 		// And the format.
 		{"a number that the room version does not have", nil, func(t *testing.T, s *resident, l *letter) {
-			old := &room{t: t, rules: rulesOf(t, fedinvite.RoomV5)}
+			old := newRoom(t, fedinvite.RoomV5)
 			o := s.room.leaveOf(bob)
 			o["content"] = object{"membership": "leave", "n": 1.5}
 			l.body = old.signed(o, serverB)
@@ -365,12 +384,12 @@ func TestSendLeaveIsAuthorised(t *testing.T) {
 		{"invited", func(r *room) { r.invite(bob) }, true},
 		{"joined", func(r *room) {
 			r.invite(bob)
-			r.put(r.make("m.room.member", bob, bob, object{"membership": "join"}, serverB))
+			r.member(bob, bob, "join")
 		}, true},
-		{"knocking", func(r *room) { r.put(r.make("m.room.member", bob, bob, object{"membership": "knock"}, serverB)) }, true},
+		{"knocking", func(r *room) { r.member(bob, bob, "knock") }, true},
 		{"never there", func(*room) {}, false},
-		{"banned", func(r *room) { r.add("m.room.member", bob, alice, object{"membership": "ban"}) }, false},
-		{"kicked", func(r *room) { r.add("m.room.member", bob, alice, object{"membership": "leave"}) }, false},
+		{"banned", func(r *room) { r.member(bob, alice, "ban") }, false},
+		{"kicked", func(r *room) { r.member(bob, alice, "leave") }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRoom(t, fedinvite.RoomV11)
@@ -414,7 +433,7 @@ func TestSendLeaveIsAuthorised(t *testing.T) {
 		r := newRoom(t, fedinvite.RoomV11)
 		r.invite(bob)
 		o := r.leaveOf(bob)
-		r.add("m.room.power_levels", "", alice, object{"users": object{alice: 100}, "invite": 1})
+		r.SetAs(alice, "m.room.power_levels", "", object{"users": object{alice: 100}, "invite": 1})
 		s := newResident(t, r)
 		raw := r.signed(o, serverB)
 		wantOK(t, answer(s, s.sendLetter(raw).request(t)), `{}`)
@@ -444,7 +463,7 @@ func TestSendLeaveTwice(t *testing.T) {
 		if len(s.handled) != 2 {
 			t.Errorf("handled %d times before it was in the room", len(s.handled))
 		}
-		r.put(s.handled[0])
+		r.Add(s.handled[0])
 		wantOK(t, answer(s, l.request(t)), `{}`)
 		if len(s.handled) != 2 {
 			t.Error("handled though the room has it")
@@ -456,7 +475,7 @@ func TestSendLeaveTwice(t *testing.T) {
 		s := newResident(t, r)
 		o := r.leaveOf(bob)
 		wantOK(t, answer(s, s.sendLetter(r.signed(o, serverB)).request(t)), `{}`)
-		r.put(s.handled[0])
+		r.Add(s.handled[0])
 		o["depth"] = 99
 		wantRefusal(t, answer(s, s.sendLetter(r.signed(o, serverB)).request(t)), 403, fedinvite.CodeForbidden)
 	})
@@ -472,7 +491,7 @@ func TestSendLeaveKeepsNothingThatNobodyVouchesFor(t *testing.T) {
 			r.invite(bob)
 			s := newResident(t, r)
 			raw := r.signed(r.leaveOf(bob), serverB)
-			wantOK(t, answer(s, s.sendLetter(edited(t, raw, change)).request(t)), `{}`)
+			wantOK(t, answer(s, s.sendLetter(edited(raw, change)).request(t)), `{}`)
 			e := s.handledOnce(s.idOf(raw))
 			if e.Unsigned() != nil || string(e.Content()) != `{"membership":"leave"}` {
 				t.Errorf("handled %s", e.AppendJSON(nil))
@@ -526,7 +545,7 @@ func TestSendLeaveHooks(t *testing.T) {
 func TestASnapshotMayHoldMore(t *testing.T) {
 	r := newRoom(t, fedinvite.RoomV11)
 	r.invite(bob)
-	other := r.get("m.room.member", albert)
+	other := r.Get("m.room.member", albert)
 	r.spoil = func(s *fedclient.Snapshot) { s.State = append(s.State, nil, other, other) }
 	if _, err := newResident(t, r).Make(t.Context(), serverB, serverA, r.id, bob); err != nil {
 		t.Error(err)
@@ -546,7 +565,7 @@ func TestExtremitiesOfOldRoomVersionsNeedTheirHash(t *testing.T) {
 func TestACustomRoomVersion(t *testing.T) {
 	custom := rulesOf(t, fedinvite.RoomV11)
 	custom.Version = "org.example.11"
-	r := newRoomOf(t, custom)
+	r := newRoomOf(custom)
 	r.invite(bob)
 	s := newResident(t, r, func(c *fedserver.LeavesConfig) {
 		c.Rules = func(v fedinvite.RoomVersion) (fedinvite.Rules, error) {
@@ -560,7 +579,7 @@ func TestACustomRoomVersion(t *testing.T) {
 	if err != nil || template.RoomVersion != custom.Version {
 		t.Fatalf("got %+v, %v", template, err)
 	}
-	e, err := template.Sign(t.Context(), leave.Departure{RoomID: r.id, UserID: bob, Time: now}, custom, signerOf(t, serverB))
+	e, err := template.Sign(t.Context(), leave.Departure{RoomID: r.id, UserID: bob, Time: now}, custom, invitetest.Signer(serverB))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func TestNextGetsWhatTakesNoInviteBack(t *testing.T) {
 			invite := r.invite(bob)
 			rescission := r.signed(r.rescission(alice), serverA)
 			byAlbert := r.signed(r.rescission(albert), serverA)
-			create := json.RawMessage(r.get("m.room.create", "").AppendJSON(nil))
+			create := json.RawMessage(r.Get("m.room.create", "").AppendJSON(nil))
 			h := &hooks{t: t}
 			s := newInvited(t, []*fedinvite.Event{invite}, h.mount)
 			status, body := s.send(object{
@@ -87,10 +87,10 @@ func TestNextGetsWhatTakesNoInviteBack(t *testing.T) {
 				createdIn = ""
 			}
 			h.want(
-				call{r.id, canonical(t, byAlbert)}, call{createdIn, canonical(t, create)}, call{r.id, canonical(t, encode(t, object{"room_id": r.id, "a": 1.5}))},
+				call{r.id, canonical(t, byAlbert)}, call{createdIn, canonical(t, create)}, call{r.id, canonical(t, encode(object{"room_id": r.id, "a": 1.5}))},
 				call{"edu", `{"edu_type":"m.typing"}`}, call{"edu", `{"edu_type":"m.receipt"}`},
 			)
-			if e := r.parse(json.RawMessage(h.calls[0].json)); e.Verify(t.Context(), allKeys(t), serverA) != nil || !e.HashOK() {
+			if e := r.Parse(json.RawMessage(h.calls[0].json)); e.Verify(t.Context(), allKeys(), serverA) != nil || !e.HashOK() {
 				t.Error("what Next gets is no longer what was signed")
 			}
 		})
@@ -174,7 +174,7 @@ func TestResultsOfNext(t *testing.T) {
 			h := &hooks{t: t, say: func(string) (string, error) { return c.id, c.err }}
 			s := newInvited(t, nil, h.mount)
 			status, body := s.send(object{"pdus": []any{c.pdu}, "edus": []any{object{}}})
-			if want := string(encode(t, object{"pdus": c.want})); status != 200 || body != want {
+			if want := string(encode(object{"pdus": c.want})); status != 200 || body != want {
 				t.Errorf("got %d %s, want %s", status, body, want)
 			}
 			if len(h.calls) != 2 {
@@ -271,7 +271,7 @@ func TestFullTransactionsAtOnce(t *testing.T) {
 				edus = append(edus, object{"n": peer*1000 + 100 + i})
 			}
 			status, body := s.send(object{"pdus": pdus, "edus": edus})
-			if want := string(encode(t, object{"pdus": want})); status != 200 || body != want {
+			if want := string(encode(object{"pdus": want})); status != 200 || body != want {
 				t.Errorf("got %d %s, want %s", status, body, want)
 			}
 		})

@@ -44,14 +44,14 @@ func TestAUsedThirdPartyInvite(t *testing.T) {
 				invite := p.stored[0].Event
 				p.forget()
 
-				p.room.put(invite)
+				p.room.Add(invite)
 				for way, again := range ways {
 					if status, body := again(p); status != 200 || body != `{}` {
 						t.Errorf("%s, invited: got %d %s", way, status, body)
 					}
 					p.quiet(way + ", invited")
 				}
-				p.room.put(p.room.make("m.room.member", bob, bob, object{"membership": "join"}, serverB))
+				p.room.member(bob, bob, "join")
 				for way, want := range map[string]int{"exchange": 403, "onbind": 200} {
 					if status, body := ways[way](p); status != want {
 						t.Errorf("%s, joined: got %d %s", way, status, body)
@@ -59,7 +59,7 @@ func TestAUsedThirdPartyInvite(t *testing.T) {
 					p.quiet(way + ", joined")
 				}
 				// The state does not tell; see Exchanges for what a store may do.
-				p.room.put(p.room.make("m.room.member", bob, bob, object{"membership": "leave"}, serverB))
+				p.room.member(bob, bob, "leave")
 				for way, again := range ways {
 					if status, body := again(p); status != 200 || len(p.stored) != 1 {
 						t.Errorf("%s, left: got %d %s, stored %d", way, status, body, len(p.stored))
@@ -85,7 +85,7 @@ func TestAUsedThirdPartyInvite(t *testing.T) {
 }
 
 func TestAUserWithAnotherInviteIsInvited(t *testing.T) {
-	signed := signedFor(t, bob, identity(t))
+	signed := signedFor(bob, identity())
 	for name, content := range map[string]object{
 		"an ordinary one":    {"membership": "invite"},
 		"by another token":   {"membership": "invite", "third_party_invite": object{"signed": object{"token": "other", "mxid": bob}}},
@@ -96,7 +96,7 @@ func TestAUserWithAnotherInviteIsInvited(t *testing.T) {
 		for way, ask := range ways {
 			p := newPair(t, fedinvite.RoomV11)
 			p.room.addToken()
-			p.room.add("m.room.member", bob, alice, content)
+			p.room.SetAs(alice, "m.room.member", bob, content)
 			if status, body := ask(p); status != 200 || len(p.stored) != 1 {
 				t.Errorf("%s, %s: got %d %s, stored %d", name, way, status, body, len(p.stored))
 			}
@@ -107,10 +107,10 @@ func TestAUserWithAnotherInviteIsInvited(t *testing.T) {
 // A demand of ours: the rules for third-party invites do not look at the sender.
 func TestTheSenderOfAThirdPartyInviteMustBeInTheRoom(t *testing.T) {
 	for name, change := range map[string]func(r *room){
-		"left":       func(r *room) { r.member(alice, "leave") },
-		"kicked":     func(r *room) { r.add("m.room.member", alice, albert, object{"membership": "leave"}) },
-		"banned":     func(r *room) { r.add("m.room.member", alice, albert, object{"membership": "ban"}) },
-		"invited":    func(r *room) { r.add("m.room.member", alice, albert, object{"membership": "invite"}) },
+		"left":       func(r *room) { r.member(alice, alice, "leave") },
+		"kicked":     func(r *room) { r.member(alice, albert, "leave") },
+		"banned":     func(r *room) { r.member(alice, albert, "ban") },
+		"invited":    func(r *room) { r.member(alice, albert, "invite") },
 		"gone":       func(r *room) { r.spoil = without(alice) },
 		"and joined": func(*room) {},
 	} {

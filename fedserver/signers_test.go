@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // countedKeys counts the look-ups for each server.
@@ -37,7 +38,7 @@ func (k *countedKeys) VerifyKey(ctx context.Context, server fedinvite.ServerName
 // signatures adds n made-up signatures of a server to an event.
 func signatures(t testing.TB, event json.RawMessage, server fedinvite.ServerName, n int) json.RawMessage {
 	t.Helper()
-	return edited(t, event, func(o object) {
+	return edited(event, func(o object) {
 		all := o["signatures"].(object)
 		if all[string(server)] == nil {
 			all[string(server)] = object{}
@@ -68,7 +69,7 @@ func TestALeaveThatOthersWouldHaveToSign(t *testing.T) {
 			t.Run(fmt.Sprint(version, " ", name), func(t *testing.T) {
 				r := newRoom(t, version)
 				invite := r.invite(bob)
-				keys := counted(allKeys(t))
+				keys := counted(allKeys())
 
 				o := r.leaveOf(bob)
 				change(o)
@@ -82,7 +83,7 @@ func TestALeaveThatOthersWouldHaveToSign(t *testing.T) {
 				change(o)
 				raw := r.signed(o, signers...)
 				transactions := newInvited(t, []*fedinvite.Event{invite}, func(c *fedserver.TransactionsConfig) { c.Keys = keys })
-				want := string(encode(t, object{"pdus": object{r.parse(raw).ID(): object{"error": detail}}}))
+				want := string(encode(object{"pdus": object{r.Parse(raw).ID(): object{"error": detail}}}))
 				if status, body := transactions.send(object{"pdus": []any{raw}}); status != 200 || body != want || len(transactions.removed) > 0 {
 					t.Errorf("got %d %s, removed %d", status, body, len(transactions.removed))
 				}
@@ -112,7 +113,7 @@ func TestHowManySignaturesOfOneServerAreLookedAt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRoom(t, fedinvite.RoomV11)
 			invite := r.invite(bob)
-			keys := counted(allKeys(t))
+			keys := counted(allKeys())
 			junk := func(event json.RawMessage, sender fedinvite.ServerName) json.RawMessage {
 				if c.server != "" {
 					sender = c.server
@@ -154,11 +155,10 @@ func takeBacks(r *room, n int) (keys fedinvite.KeyMap, invites []*fedinvite.Even
 	for i := range n {
 		server := fedinvite.ServerName(fmt.Sprintf("s%d.ex", i))
 		inviter, invitee := fmt.Sprintf("@x:%s", server), fmt.Sprintf("@u%d:b.ex", i)
-		keys.Add(signerOf(r.t, server))
-		invite := r.make("m.room.member", invitee, inviter, object{"membership": "invite"}, server)
-		r.put(invite)
-		raw := r.signed(r.draft("m.room.member", invitee, inviter, object{"membership": "leave"}), server)
-		invites, leaves, ids = append(invites, invite), append(leaves, raw), append(ids, r.parse(raw).ID())
+		keys.Add(invitetest.Signer(server))
+		invite := r.member(invitee, inviter, "invite")
+		raw := r.signed(r.Draft(inviter, "m.room.member", invitee, object{"membership": "leave"}), server)
+		invites, leaves, ids = append(invites, invite), append(leaves, raw), append(ids, r.Parse(raw).ID())
 	}
 	return keys, invites, leaves, ids
 }
@@ -169,11 +169,11 @@ func TestOneTransactionAsksForTheKeysOfFewServers(t *testing.T) {
 	keys := counted(known)
 	s := newInvited(t, invites, func(c *fedserver.TransactionsConfig) { c.Keys = keys })
 	first := leaves[0].(json.RawMessage)
-	forge := func(depth int) json.RawMessage { return edited(t, first, func(o object) { o["depth"] = depth }) }
+	forge := func(depth int) json.RawMessage { return edited(first, func(o object) { o["depth"] = depth }) }
 	pdus := append(append([]any{forge(98)}, leaves[1:]...), forge(99)) // the last is of a server that was asked already
 	want := object{}
 	for _, pdu := range []json.RawMessage{forge(98), forge(99)} {
-		want[r.parse(pdu).ID()] = object{"error": `signature check failed: signature of "s0.ex" with key "ed25519:1"`}
+		want[r.Parse(pdu).ID()] = object{"error": `signature check failed: signature of "s0.ex" with key "ed25519:1"`}
 	}
 	for i, id := range ids {
 		if i == 0 {
@@ -184,7 +184,7 @@ func TestOneTransactionAsksForTheKeysOfFewServers(t *testing.T) {
 			want[id] = object{"error": "signature check failed: leaves of more than 10 servers in one transaction"}
 		}
 	}
-	if status, body := s.send(object{"pdus": pdus}); status != 200 || body != string(encode(t, object{"pdus": want})) {
+	if status, body := s.send(object{"pdus": pdus}); status != 200 || body != string(encode(object{"pdus": want})) {
 		t.Errorf("got %d %s", status, body)
 	}
 	if len(keys.asked) != 10 || len(s.removed) != 9 {
@@ -204,7 +204,7 @@ func TestALeaveThatComesBeforeItself(t *testing.T) {
 				r := newRoom(t, version)
 				invite := r.invite(bob)
 				circular := func(o object) object {
-					self := r.ref(fedinvite.EventRef{ID: o["event_id"].(string), SHA256: make([]byte, 32)})
+					self := []any{o["event_id"], object{"sha256": strings.Repeat("A", 43)}}
 					o[name] = append(o[name].([]any), self)
 					return o
 				}
@@ -218,7 +218,7 @@ func TestALeaveThatComesBeforeItself(t *testing.T) {
 
 				transactions := newInvited(t, []*fedinvite.Event{invite})
 				raw := r.signed(circular(r.rescission(alice)), serverA)
-				want := string(encode(t, object{"pdus": object{r.parse(raw).ID(): object{"error": detail}}}))
+				want := string(encode(object{"pdus": object{r.Parse(raw).ID(): object{"error": detail}}}))
 				if status, body := transactions.send(object{"pdus": []any{raw}}); status != 200 || body != want || len(transactions.removed) > 0 {
 					t.Errorf("got %d %s, removed %d", status, body, len(transactions.removed))
 				}

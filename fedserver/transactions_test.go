@@ -12,6 +12,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -51,7 +52,7 @@ func newInvited(t testing.TB, invites []*fedinvite.Event, change ...func(*fedser
 			return nil
 		},
 	}
-	c.Signer = ours(t, serverB)
+	c.Signer = ours(serverB)
 	c.Done = func(_ *http.Request, _ fedserver.Request, err error) { s.done = append(s.done, err) }
 	for _, f := range change {
 		f(&c)
@@ -67,23 +68,14 @@ func emptyTransactions(t testing.TB) http.Handler { return newInvited(t, nil).Tr
 
 func (s *invited) send(body any) (status int, answered string) {
 	s.t.Helper()
-	l := letter{"PUT", target("v1", "send", "txn/1"), serverA, serverB, encode(s.t, body)}
+	l := letter{"PUT", target("v1", "send", "txn/1"), serverA, serverB, encode(body)}
 	w := answer(s, l.request(s.t))
 	return w.Code, w.Body.String()
 }
 
 // rescission is the leave by which sender takes the invite of bob back, signed by serverA.
 func (r *room) rescission(sender string) object {
-	return r.draft("m.room.member", bob, sender, object{"membership": "leave"})
-}
-
-func (r *room) parse(raw json.RawMessage) *fedinvite.Event {
-	r.t.Helper()
-	e, err := fedinvite.ParseEvent(raw, r.rules)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return e
+	return r.Draft(sender, "m.room.member", bob, object{"membership": "leave"})
 }
 
 func TestScenario64_TheInviterTakesTheInviteBack(t *testing.T) {
@@ -93,9 +85,9 @@ func TestScenario64_TheInviterTakesTheInviteBack(t *testing.T) {
 			invite := r.invite(bob)
 			s := newInvited(t, []*fedinvite.Event{invite})
 			n := newNetwork(map[fedinvite.ServerName]http.Handler{serverB: s})
-			e := r.parse(r.signed(r.rescission(alice), serverA))
+			e := r.Parse(r.signed(r.rescission(alice), serverA))
 			failed, err := n.client(t).SendTransaction(t.Context(), fedclient.Transaction{
-				ID: "1", Destination: serverB, Events: []*fedinvite.Event{e}, Time: now, Signer: signerOf(t, serverA),
+				ID: "1", Destination: serverB, Events: []*fedinvite.Event{e}, Time: now, Signer: invitetest.Signer(serverA),
 			})
 			if err != nil || len(failed) > 0 {
 				t.Fatalf("got %v, %v", failed, err)
@@ -136,8 +128,8 @@ func TestScenario65_AnyOtherLeaveIsIgnored(t *testing.T) {
 			return o
 		},
 		"by the invited user": func(r *room) object { return r.leaveOf(bob) },
-		"a ban":               func(r *room) object { return r.draft("m.room.member", bob, alice, object{"membership": "ban"}) },
-		"no m.room.member":    func(r *room) object { return r.draft("m.room.name", bob, alice, object{"membership": "leave"}) },
+		"a ban":               func(r *room) object { return r.Draft(alice, "m.room.member", bob, object{"membership": "ban"}) },
+		"no m.room.member":    func(r *room) object { return r.Draft(alice, "m.room.name", bob, object{"membership": "leave"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, version := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV11} {
@@ -163,10 +155,10 @@ func TestTransactionResults(t *testing.T) {
 	invite := r.invite(bob)
 	good := r.signed(r.rescission(alice), serverA)
 	forged := r.signed(r.rescission(alice), serverC)
-	id := r.parse(good).ID()
+	id := r.Parse(good).ID()
 	message := r.signed(object{"type": "m.room.message"}, serverA) // of a room that we do not know
 	v1 := old.signed(old.leaveOf(bob), serverB)
-	v1ID := old.parse(v1).ID()
+	v1ID := old.Parse(v1).ID()
 	for _, c := range []struct {
 		name    string
 		pdus    []any
@@ -185,7 +177,7 @@ func TestTransactionResults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newInvited(t, []*fedinvite.Event{invite})
 			status, body := s.send(object{"origin": serverA, "origin_server_ts": 1, "pdus": c.pdus, "edus": []any{object{"edu_type": "m.typing", "content": object{}}}})
-			if want := string(encode(t, object{"pdus": c.want})); status != 200 || body != want {
+			if want := string(encode(object{"pdus": c.want})); status != 200 || body != want {
 				t.Errorf("got %d %s, want %s", status, body, want)
 			}
 			if len(s.removed) != c.removed {
@@ -203,7 +195,7 @@ func TestARescissionIsKeptAsItIsVouchedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRoom(t, fedinvite.RoomV11)
 			s := newInvited(t, []*fedinvite.Event{r.invite(bob)})
-			handled, err := s.TakeBack(t.Context(), edited(t, r.signed(r.rescission(alice), serverA), change))
+			handled, err := s.TakeBack(t.Context(), edited(r.signed(r.rescission(alice), serverA), change))
 			if err != nil || !handled || len(s.removed) != 1 {
 				t.Fatalf("got %v, %v", handled, err)
 			}
@@ -218,7 +210,7 @@ func TestARescissionMayComeFromAnotherServer(t *testing.T) {
 	r := newRoom(t, fedinvite.RoomV11)
 	s := newInvited(t, []*fedinvite.Event{r.invite(bob)})
 	raw := r.signed(r.rescission(alice), serverA)
-	l := letter{"PUT", target("v1", "send", "1"), serverC, serverB, encode(t, object{"origin": serverC, "pdus": []any{raw}})}
+	l := letter{"PUT", target("v1", "send", "1"), serverC, serverB, encode(object{"origin": serverC, "pdus": []any{raw}})}
 	wantOK(t, answer(s, l.request(t)), "")
 	if len(s.removed) != 1 {
 		t.Error("not removed")
@@ -242,12 +234,12 @@ func TestTransactionsRefuse(t *testing.T) {
 		status int
 		code   fedinvite.Code
 	}{
-		{"50 PDUs, 100 EDUs", string(encode(t, object{"pdus": many(50), "edus": many(100)})), 200, ""},
-		{"51 PDUs", string(encode(t, object{"pdus": many(51)})), 400, "M_BAD_JSON"},
-		{"101 EDUs", string(encode(t, object{"pdus": []any{}, "edus": many(101)})), 400, "M_BAD_JSON"},
-		{"no origin", string(encode(t, object{"pdus": []any{good}})), 200, ""},
-		{"another origin", string(encode(t, object{"origin": serverC, "pdus": []any{good}})), 400, "M_INVALID_PARAM"},
-		{"an origin that is no string", string(encode(t, object{"origin": 1, "pdus": []any{good}})), 400, "M_INVALID_PARAM"},
+		{"50 PDUs, 100 EDUs", string(encode(object{"pdus": many(50), "edus": many(100)})), 200, ""},
+		{"51 PDUs", string(encode(object{"pdus": many(51)})), 400, "M_BAD_JSON"},
+		{"101 EDUs", string(encode(object{"pdus": []any{}, "edus": many(101)})), 400, "M_BAD_JSON"},
+		{"no origin", string(encode(object{"pdus": []any{good}})), 200, ""},
+		{"another origin", string(encode(object{"origin": serverC, "pdus": []any{good}})), 400, "M_INVALID_PARAM"},
+		{"an origin that is no string", string(encode(object{"origin": 1, "pdus": []any{good}})), 400, "M_INVALID_PARAM"},
 		{"PDUs that are no array", `{"pdus":{}}`, 400, "M_BAD_JSON"},
 		{"EDUs that are no array", `{"pdus":[],"edus":7}`, 400, "M_BAD_JSON"},
 		{"no members at all", `{}`, 200, ""},
@@ -276,7 +268,7 @@ func TestTransactionsRefuse(t *testing.T) {
 	}
 	t.Run("unauthenticated", func(t *testing.T) {
 		s := newInvited(t, []*fedinvite.Event{invite})
-		l := letter{"PUT", target("v1", "send", "1"), "", serverB, encode(t, object{"pdus": []any{good}})}
+		l := letter{"PUT", target("v1", "send", "1"), "", serverB, encode(object{"pdus": []any{good}})}
 		wantRefusal(t, answer(s, l.request(t)), 401, fedinvite.CodeUnauthorized)
 		if s.asked > 0 {
 			t.Error("a PDU was looked at")
@@ -314,7 +306,7 @@ func TestATransactionFailsAsAWholeForWhatMayPass(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRoom(t, fedinvite.RoomV11)
 			s := newInvited(t, []*fedinvite.Event{r.invite(bob)}, func(config *fedserver.TransactionsConfig) {
-				config.Credentials = xmatrix.Verifier{Keys: allKeys(t), Now: clock}.Credentials
+				config.Credentials = xmatrix.Verifier{Keys: allKeys(), Now: clock}.Credentials
 				c.change(config)
 			})
 			status, body := s.send(object{"pdus": []any{r.signed(r.rescission(alice), serverA)}})

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -27,7 +27,7 @@ func TestEventIDsOfServersWithLongNames(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s := testkey.Signer(t, server, "ed25519:1")
+				s := invitetest.Signer(server)
 				signed, err := template.Sign(t.Context(), d, rules, s)
 				if err != nil {
 					t.Fatal(err)

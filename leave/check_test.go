@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -20,7 +20,7 @@ func signedLeave(t testing.TB, rules fedinvite.Rules, path, raw string) *fedinvi
 	if path != "" {
 		event = set(t, event, path, raw)
 	}
-	signed, err := fedinvite.SignEventJSON(t.Context(), event, rules, testkey.Signer(t, serverB, "ed25519:1"))
+	signed, err := fedinvite.SignEventJSON(t.Context(), event, rules, invitetest.Signer(serverB))
 	if err != nil {
 		t.Fatal(err)
 	}

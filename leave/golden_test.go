@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestGolden(t *testing.T) {
 	for _, v := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV3, fedinvite.RoomV11, fedinvite.RoomV12} {
 		t.Run("v"+string(v), func(t *testing.T) {
-			rules, s := rulesOf(t, v), testkey.Signer(t, serverB, "ed25519:1")
+			rules, s := rulesOf(t, v), invitetest.Signer(serverB)
 			template, err := newTemplate(t, rules).MarshalJSON()
 			if err != nil {
 				t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 	"github.com/tidwall/sjson"
 )
@@ -84,7 +84,7 @@ func newInvite(t testing.TB, rules fedinvite.Rules, edits ...func(*fedinvite.Dra
 	for _, edit := range edits {
 		edit(&d)
 	}
-	e, err := fedinvite.NewInvite(t.Context(), d, rules, testkey.Signer(t, serverA, "ed25519:1"))
+	e, err := fedinvite.NewInvite(t.Context(), d, rules, invitetest.Signer(serverA))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func (s *countingSigner) Sign(ctx context.Context, message []byte) ([]byte, erro
 
 func counting(t testing.TB, server fedinvite.ServerName) *countingSigner {
 	t.Helper()
-	return &countingSigner{Signer: testkey.Signer(t, server, "ed25519:1")}
+	return &countingSigner{Signer: invitetest.Signer(server)}
 }
 
 // A recordingSigner keeps what it signed.
@@ -158,8 +158,7 @@ func refused(t testing.TB, e *fedinvite.Event, err, want error, s *countingSigne
 // verified fails the test unless e is bob's leave, signed by his server and nobody else.
 func verified(t testing.TB, e *fedinvite.Event, rules fedinvite.Rules) {
 	t.Helper()
-	keys := fedinvite.KeyMap{}
-	keys.Add(testkey.Signer(t, serverB, "ed25519:1"))
+	keys := invitetest.Keys(serverB)
 	if err := e.Verify(t.Context(), keys); err != nil || !e.HashOK() {
 		t.Errorf("signatures: %v, hash %v", err, e.HashOK())
 	}

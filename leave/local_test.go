@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 	"github.com/tidwall/gjson"
 )
@@ -17,7 +17,7 @@ import (
 func TestLocal(t *testing.T) {
 	eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
 		invite := newInvite(t, rules)
-		e, err := leave.Local(t.Context(), invite, departure(rules), testkey.Signer(t, serverB, "ed25519:1"))
+		e, err := leave.Local(t.Context(), invite, departure(rules), invitetest.Signer(serverB))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestLocal(t *testing.T) {
 		want, err := fedinvite.NewLeave(t.Context(), fedinvite.Draft{
 			RoomID: roomID(rules), Sender: bob, Invitee: bob, AuthEvents: append(refs(rules, "a", 3), invite.Ref()),
 			PrevEvents: []fedinvite.EventRef{invite.Ref()}, Depth: 9, Time: departure(rules).Time, Content: departure(rules).Content,
-		}, rules, testkey.Signer(t, serverB, "ed25519:1"))
+		}, rules, invitetest.Signer(serverB))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestLocalAtTheLimits(t *testing.T) {
 		invite := newInvite(t, rules, func(d *fedinvite.Draft) {
 			d.AuthEvents, d.Depth = refs(rules, "a", 10), rules.MaxDepth
 		})
-		e, err := leave.Local(t.Context(), invite, departure(rules), testkey.Signer(t, serverB, "ed25519:1"))
+		e, err := leave.Local(t.Context(), invite, departure(rules), invitetest.Signer(serverB))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func inviteWithAuthEvents(t testing.TB, rules fedinvite.Rules, raw string) (*fed
 	t.Helper()
 	text := set(t, newInvite(t, rules).AppendJSON(nil), "auth_events", raw)
 	text = set(t, set(t, text, "hashes", ""), "signatures", "")
-	text, err := fedinvite.SignEventJSON(t.Context(), text, rules, testkey.Signer(t, serverA, "ed25519:1"))
+	text, err := fedinvite.SignEventJSON(t.Context(), text, rules, invitetest.Signer(serverA))
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func localWithAuthEvents(t testing.TB, rules fedinvite.Rules, raw string) (local
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &recordingSigner{Signer: testkey.Signer(t, serverB, "ed25519:1")}
+	s := &recordingSigner{Signer: invitetest.Signer(serverB)}
 	local, err = leave.Local(t.Context(), invite, departure(rules), s)
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestLocalOfAStoredInvite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := leave.Local(t.Context(), invite, departure(rules), testkey.Signer(t, serverB, "ed25519:1"))
+		e, err := leave.Local(t.Context(), invite, departure(rules), invitetest.Signer(serverB))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +252,7 @@ func withoutStateKey(t testing.TB, rules fedinvite.Rules) *fedinvite.Event {
 	for _, path := range []string{"state_key", "hashes", "signatures"} {
 		raw = set(t, raw, path, "")
 	}
-	raw, err := fedinvite.SignEventJSON(t.Context(), raw, rules, testkey.Signer(t, serverA, "ed25519:1"))
+	raw, err := fedinvite.SignEventJSON(t.Context(), raw, rules, invitetest.Signer(serverA))
 	if err != nil {
 		t.Fatal(err)
 	}

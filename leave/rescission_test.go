@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 )
 
@@ -24,7 +24,7 @@ func rescission(t testing.TB, invite *fedinvite.Event, edits ...func(*fedinvite.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := fedinvite.NewLeave(t.Context(), d, rules, testkey.Signer(t, server, "ed25519:1"))
+	e, err := fedinvite.NewLeave(t.Context(), d, rules, invitetest.Signer(server))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func banned(t testing.TB, invite *fedinvite.Event) *fedinvite.Event {
 	t.Helper()
 	raw := rescission(t, invite).AppendJSON(nil)
 	raw = set(t, set(t, set(t, raw, "hashes", ""), "signatures", ""), "content.membership", `"ban"`)
-	raw, err := fedinvite.SignEventJSON(t.Context(), raw, invite.Rules(), testkey.Signer(t, serverA, "ed25519:1"))
+	raw, err := fedinvite.SignEventJSON(t.Context(), raw, invite.Rules(), invitetest.Signer(serverA))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 	"github.com/tidwall/gjson"
 )
@@ -257,7 +257,7 @@ func TestTemplateOfAVersionWithTheSameRules(t *testing.T) {
 // hostile resident server adds, the event is the same.
 func TestSignTakesReferencesAndDepthOnly(t *testing.T) {
 	eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
-		template, s := newTemplate(t, rules), testkey.Signer(t, serverB, "ed25519:1")
+		template, s := newTemplate(t, rules), invitetest.Signer(serverB)
 		plain, err := template.Sign(t.Context(), departure(rules), rules, s)
 		if err != nil {
 			t.Fatal(err)
@@ -310,7 +310,7 @@ func TestSignTakesReferencesAndDepthOnly(t *testing.T) {
 // A template that fits gives what the sender would have made with the room at hand.
 func TestSignEqualsNewLeave(t *testing.T) {
 	eachVersion(t, func(t *testing.T, rules fedinvite.Rules) {
-		s := testkey.Signer(t, serverB, "ed25519:1")
+		s := invitetest.Signer(serverB)
 		d := declineDraft(rules)
 		d.Depth = rules.MaxDepth
 		d.AuthEvents, d.PrevEvents = refs(rules, "a", 10), refs(rules, "p", 20)
@@ -438,7 +438,7 @@ func TestReferencesWithoutHashes(t *testing.T) {
 		for _, hash := range []string{`{}`, `{"sha256":""}`, `{"sha256":"` + strings.Repeat("A", 43) + `"}`, `{"sha256":"` + strings.Repeat("A", 43) + `="}`, `{"sha256":"` + strings.Repeat("_", 43) + `"}`} {
 			template, list := newTemplate(t, rules), "["+rawRef(rules, 1, hash)+","+rawRef(rules, 2, hash)+"]"
 			template.Event = set(t, set(t, template.Event, "auth_events", list), "prev_events", list)
-			e, err := template.Sign(t.Context(), departure(rules), rules, testkey.Signer(t, serverB, "ed25519:1"))
+			e, err := template.Sign(t.Context(), departure(rules), rules, invitetest.Signer(serverB))
 			if err != nil {
 				t.Fatalf("v%s, %s: %v", v, hash, err)
 			}
@@ -453,7 +453,7 @@ func TestGreatDepthKeepsItsDigits(t *testing.T) {
 		for _, depth := range []int64{0, 1, 1<<53 - 1, rules.MaxDepth - 1, rules.MaxDepth} {
 			template := newTemplate(t, rules)
 			template.Event = set(t, template.Event, "depth", fmt.Sprint(depth))
-			e, err := template.Sign(t.Context(), departure(rules), rules, testkey.Signer(t, serverB, "ed25519:1"))
+			e, err := template.Sign(t.Context(), departure(rules), rules, invitetest.Signer(serverB))
 			if err != nil || e.Depth() != depth {
 				t.Errorf("depth %d: %v, %v", depth, e, err)
 			}
@@ -558,7 +558,7 @@ func TestSigners(t *testing.T) {
 		if e, err := template.Sign(t.Context(), d, rules, nil); e != nil || err == nil {
 			t.Errorf("no signer: %v, %v", e, err)
 		}
-		broken := failingSigner{Signer: testkey.Signer(t, serverB, "ed25519:1"), err: errors.New("HSM on fire")}
+		broken := failingSigner{Signer: invitetest.Signer(serverB), err: errors.New("HSM on fire")}
 		if e, err := template.Sign(t.Context(), d, rules, broken); e != nil || !errors.Is(err, broken.err) {
 			t.Errorf("failing signer: %v, %v", e, err)
 		}

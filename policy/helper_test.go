@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/policy"
 )
 
@@ -43,7 +43,7 @@ func inviteTo(t testing.TB, sender, roomID string) *fedinvite.Invite {
 	}
 	event, err := fedinvite.NewInvite(t.Context(), fedinvite.Draft{
 		RoomID: roomID, Sender: sender, Invitee: bob, Depth: 2, Time: time.UnixMilli(1_700_000_000_000),
-	}, rulesOf(t, v), testkey.Signer(t, origin, "ed25519:1"))
+	}, rulesOf(t, v), invitetest.Signer(origin))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/policy"
 )
 
@@ -24,7 +24,7 @@ type host struct {
 func newHost(t *testing.T, p policy.Policy) *host {
 	t.Helper()
 	h := &host{keys: fedinvite.KeyMap{}}
-	ours := &countingSigner{testkey.Signer(t, "b.example", "ed25519:1"), &h.signed}
+	ours := &countingSigner{invitetest.Signer("b.example"), &h.signed}
 	var err error
 	h.receiver, err = fedinvite.NewReceiver(fedinvite.Config{
 		Signer: func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) { return ours, nil },
@@ -61,7 +61,7 @@ func (s *countingSigner) Sign(ctx context.Context, message []byte) ([]byte, erro
 // receive delivers the event of inv.
 func (h *host) receive(t *testing.T, inv *fedinvite.Invite) error {
 	t.Helper()
-	h.keys.Add(testkey.Signer(t, inv.Origin, "ed25519:1"))
+	h.keys.Add(invitetest.Signer(inv.Origin))
 	res, err := h.receiver.Receive(t.Context(), fedinvite.Delivery{
 		Origin: inv.Origin, Destination: inv.Destination, RoomID: inv.Event.RoomID(), EventID: inv.Event.ID(),
 		Request: fedinvite.Request{RoomVersion: inv.Event.Rules().Version, Event: inv.Event.AppendJSON(nil)},

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/thirdparty"
 	"github.com/tidwall/gjson"
 )
@@ -214,7 +214,7 @@ func TestExchangeMarshalErrors(t *testing.T) {
 // Scenario 68, what of it happens here: signed has an extra field, the signature covers
 // it, and it verifies after the way from the identity server into the invite.
 func TestScenario68(t *testing.T) {
-	s := testkey.Signer(t, "id.example", "ed25519:0")
+	s := invitetest.SignerWithKey("id.example", "ed25519:0")
 	object, err := fedinvite.SignJSON(t.Context(), []byte(`{"mxid":"@alice:matrix.org","token":"abc123","org.example":{"n":[1,-9007199254740991],"s":"<\u2028é>"}}`), s)
 	if err != nil {
 		t.Fatal(err)

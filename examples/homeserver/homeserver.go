@@ -35,21 +35,21 @@ type Server struct {
 func New(db *database, transport http.RoundTripper, blocked []string, signers ...fedinvite.Signer) (*Server, error) {
 	local := keyring.Signers(signers...)
 	client, err1 := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
-	limiter, err2 := ratelimit.New(ratelimit.Config{Now: time.Now})
+	limiter, err2 := ratelimit.New(ratelimit.Config{})
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	keys, err := keyring.New(keyring.Config{Fetcher: client, Now: time.Now, Local: local})
+	keys, err := keyring.New(keyring.Config{Fetcher: client, Local: local})
 	if err != nil {
 		return nil, err
 	}
 	wanted := policy.Chain(policy.InviteeExists(db.isUser), policy.BlockServers(blocked...), policy.InvitePermission(db.permission), policy.OnePending(db.pending))
 	endpoint := fedserver.Endpoint{
-		Signer: local.Signer, Keys: keys, Now: time.Now, ServerAllowed: db.serverAllowed,
-		Credentials: xmatrix.Verifier{Keys: keys, Now: time.Now}.Credentials,
+		Signer: local.Signer, Keys: keys, ServerAllowed: db.serverAllowed,
+		Credentials: xmatrix.Verifier{Keys: keys}.Credentials,
 	}
 	inviter, err1 := fedclient.NewInviter(fedclient.InviterConfig{
-		Client: client, Keys: keys, Room: db, Now: time.Now, Signer: local.Signer, Policy: wanted,
+		Client: client, Keys: keys, Room: db, Signer: local.Signer, Policy: wanted,
 	})
 	receiver, err2 := fedinvite.NewReceiver(fedinvite.Config{
 		Signer: local.Signer, Keys: keys, Credentials: endpoint.Credentials, ServerAllowed: db.serverAllowed,
@@ -59,14 +59,13 @@ func New(db *database, transport http.RoundTripper, blocked []string, signers ..
 	transactions, err4 := fedserver.NewTransactions(fedserver.TransactionsConfig{
 		Endpoint: endpoint, Invite: db.inviteElsewhere, HandleRescission: db.removeInvite, Next: db.receiveEvent,
 	})
-	publish, err5 := keyring.NewPublishHandler(keyring.PublishConfig{Local: local, Now: time.Now})
+	publish, err5 := keyring.NewPublishHandler(keyring.PublishConfig{Local: local})
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
 	s := &Server{ServeMux: http.NewServeMux(), db: db, local: local, client: client, inviter: inviter}
 	s.Handle("/_matrix/key/v2/server", publish)
-	s.Handle("/_matrix/federation/v1/invite/", receiver)
-	s.Handle("/_matrix/federation/v2/invite/", receiver)
+	s.Handle("/", receiver) // both versions of /invite, and 404 M_UNRECOGNIZED for what is nowhere
 	s.Handle("/_matrix/federation/v1/make_leave/", leaves)
 	s.Handle("/_matrix/federation/v1/send_leave/", leaves)
 	s.Handle("/_matrix/federation/v2/send_leave/", leaves)

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // A host is a homeserver on the loopback interface, with one listener for each of its
@@ -47,7 +47,7 @@ func newHosts(t *testing.T, blocked ...string) (two, one *host) {
 		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) }))
 		t.Cleanup(srv.Close)
 		roots.AddCert(srv.Certificate())
-		h.signers = append(h.signers, testkey.Signer(t, fedinvite.ServerName(srv.Listener.Addr().String()), "ed25519:1"))
+		h.signers = append(h.signers, invitetest.Signer(fedinvite.ServerName(srv.Listener.Addr().String())))
 	}
 	for _, h := range []*host{two, one} {
 		transport, err := discovery.New(discovery.Config{TLS: &tls.Config{RootCAs: roots}, Allow: discovery.Loopback()})
