@@ -2,17 +2,12 @@ package discovery_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +23,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/internal/dnstest"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 var resolverStart = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -59,7 +55,9 @@ func newResolverWorld(t testing.TB, change ...func(*discovery.ResolverConfig)) *
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(w.serveHTTP))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.TLS, w.roots = resolverTLS(t)
+	network := invitetest.NewNetwork(t)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{network.Certificate("*.ex", "*.www.ex")}}
+	w.roots = network.Roots()
 	server.EnableHTTP2 = true
 	old := server.TLS.Clone()
 	old.NextProtos = []string{"http/1.1"}
@@ -239,34 +237,3 @@ func (w *resolverWorld) wantStep(server fedinvite.ServerName, step string) {
 func diffResolution(want, got discovery.Resolution) string {
 	return cmp.Diff(want, got, cmpopts.IgnoreUnexported(discovery.Target{}))
 }
-
-// resolverTLS returns a certificate for all names below ex., and what trusts it.
-var resolverTLS = func() func(testing.TB) (*tls.Config, *x509.CertPool) {
-	makeOnce := sync.OnceValues(func() (tls.Certificate, error) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return tls.Certificate{}, err
-		}
-		template := &x509.Certificate{
-			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-			DNSNames: []string{"*.ex", "*.www.ex"},
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		if err != nil {
-			return tls.Certificate{}, err
-		}
-		leaf, err := x509.ParseCertificate(der)
-		return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
-	})
-	return func(t testing.TB) (*tls.Config, *x509.CertPool) {
-		t.Helper()
-		certificate, err := makeOnce()
-		if err != nil {
-			t.Fatal(err)
-		}
-		roots := x509.NewCertPool()
-		roots.AddCert(certificate.Leaf)
-		return &tls.Config{Certificates: []tls.Certificate{certificate}}, roots
-	}
-}()

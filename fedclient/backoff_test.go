@@ -16,7 +16,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // A board is a Backoff that says what its test wants and keeps what it is told.
@@ -136,7 +136,7 @@ func TestTheCallersPatience(t *testing.T) {
 func TestWhatIsNotReported(t *testing.T) {
 	b := new(board)
 	client := newScript(t, good).client(b.config)
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	for name, r := range map[string]fedclient.Request{
 		"no server name":     {Method: "GET", Destination: "b.ex/x"},
 		"no method":          {Method: "G T", Destination: "b.ex"},
@@ -152,7 +152,7 @@ func TestARequestToAServerThatIsLeftAlone(t *testing.T) {
 	b := &board{until: now.Add(90 * time.Second)}
 	s := newScript(t, good)
 	client := s.client(b.config)
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	locked := signerFunc{us, func(string) error { t.Error("signed"); return nil }}
 	for name, ask := range map[string]func() error{
 		"Do": func() error {
@@ -183,8 +183,8 @@ func TestARequestToAServerThatIsLeftAlone(t *testing.T) {
 
 // What a user or the key ring waits for is asked for all the same, and reported.
 func TestRequestsThatAreMadeAllTheSame(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
-	them := testkey.Signer(t, "b.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
+	them := invitetest.Signer("b.ex")
 	rules := rulesOf(t, fedinvite.RoomV11)
 	for name, c := range map[string]struct {
 		ask  func(ctx context.Context, c *fedclient.Client) error
@@ -195,11 +195,11 @@ func TestRequestsThatAreMadeAllTheSame(t *testing.T) {
 			return err
 		}, []string{"b.ex failed"}},
 		"SendInvite": {func(ctx context.Context, c *fedclient.Client) error {
-			_, err := c.SendInvite(ctx, fedclient.InviteRequest{Event: inviteFor(t, bob, us, rules), Signer: us, Keys: fedinvite.KeyMap{}})
+			_, err := c.SendInvite(ctx, fedclient.InviteRequest{Event: inviteFor(bob, us, rules), Signer: us, Keys: fedinvite.KeyMap{}})
 			return err
 		}, []string{"b.ex failed"}},
 		"Decline": {func(ctx context.Context, c *fedclient.Client) error {
-			d, err := c.Decline(ctx, fedclient.DeclineRequest{Invite: inviteFor(t, decliner, us, rules), Signer: them, Time: now})
+			d, err := c.Decline(ctx, fedclient.DeclineRequest{Invite: inviteFor(decliner, us, rules), Signer: them, Time: now})
 			return errors.Join(err, d.Err)
 		}, []string{"a.ex failed"}},
 		"ExchangeThirdPartyInvite": {func(ctx context.Context, c *fedclient.Client) error {
@@ -246,7 +246,7 @@ func TestALeaveIsSentAllTheSame(t *testing.T) {
 	rules := rulesOf(t, fedinvite.RoomV11)
 	b := &board{until: now.Add(time.Hour)}
 	declined, err := newScript(t, leaveTemplate, good).client(b.config).Decline(t.Context(), fedclient.DeclineRequest{
-		Invite: inviteFor(t, decliner, testkey.Signer(t, "a.ex", "ed25519:1"), rules), Signer: testkey.Signer(t, "b.ex", "ed25519:1"), Time: now,
+		Invite: inviteFor(decliner, invitetest.Signer("a.ex"), rules), Signer: invitetest.Signer("b.ex"), Time: now,
 	})
 	if err != nil || declined.Server != "a.ex" {
 		t.Errorf("got %+v, %v", declined, err)

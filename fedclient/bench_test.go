@@ -14,7 +14,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // BenchmarkInviter invites a remote user to a room of version 11 with eight entries of
@@ -68,7 +68,7 @@ func benchInviter(b *testing.B) (invite func() error, operations func()) {
 	if err != nil || len(signer.messages) != 2 || len(invited.RoomState) != 8 {
 		b.Fatal(err, signer.messages)
 	}
-	remote := testkey.Signer(b, "b.ex", "ed25519:1")
+	remote := invitetest.Signer("b.ex")
 	signature, err := remote.Sign(b.Context(), signer.messages[0])
 	if err != nil {
 		b.Fatal(err)

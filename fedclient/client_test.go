@@ -17,7 +17,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -28,7 +28,7 @@ var (
 )
 
 func TestTargetsArriveAsSigned(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	keys := fedinvite.KeyMap{}
 	keys.Add(us)
 	var target string
@@ -250,7 +250,7 @@ func TestRequestsThatAreNotMade(t *testing.T) {
 		t.Errorf("asked %s", r.URL)
 		return nil, io.EOF
 	}))
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	for name, r := range map[string]fedclient.Request{
 		"a destination that is no server name": {Method: "GET", Destination: "b.ex/x@", Path: []string{"x"}},
 		"no destination":                       {Method: "GET"},

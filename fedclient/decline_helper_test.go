@@ -15,7 +15,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/leave"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -33,7 +33,7 @@ type notary struct {
 var errNotary = errors.New("the key is locked away")
 
 func newNotary(t testing.TB) *notary {
-	return &notary{Signer: testkey.Signer(t, "b.ex", "ed25519:1"), fails: func(string) bool { return false }}
+	return &notary{Signer: invitetest.Signer("b.ex"), fails: func(string) bool { return false }}
 }
 
 func (n *notary) Sign(ctx context.Context, message []byte) ([]byte, error) {
@@ -82,14 +82,14 @@ func newResident(t *testing.T, version fedinvite.RoomVersion) *resident {
 	t.Helper()
 	p := &resident{t: t, rules: rulesOf(t, version), keys: fedinvite.KeyMap{}}
 	p.name, p.transport = serveTLS(t, p)
-	p.keys.Add(testkey.Signer(t, "b.ex", "ed25519:1"))
+	p.keys.Add(invitetest.Signer("b.ex"))
 	return p
 }
 
 // invite is by @a of the server.
 func (p *resident) invite() *fedinvite.Event {
 	p.t.Helper()
-	return inviteFor(p.t, decliner, testkey.Signer(p.t, p.name, "ed25519:1"), p.rules)
+	return inviteFor(decliner, invitetest.Signer(p.name), p.rules)
 }
 
 func (p *resident) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -265,7 +265,7 @@ func wasLocal(t *testing.T, invite *fedinvite.Event, d fedclient.Declined, err e
 func isLeave(t *testing.T, e *fedinvite.Event) {
 	t.Helper()
 	keys := fedinvite.KeyMap{}
-	keys.Add(testkey.Signer(t, "b.ex", "ed25519:1"))
+	keys.Add(invitetest.Signer("b.ex"))
 	if err := errors.Join(leave.Check(e, "b.ex"), e.Verify(t.Context(), keys, "b.ex")); err != nil {
 		t.Error(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 func TestDeclineInEveryRoomVersion(t *testing.T) {
@@ -388,7 +388,7 @@ func TestDeclineAsksTheInvitersServer(t *testing.T) {
 	p := newResident(t, fedinvite.RoomV11)
 	invite, err := fedinvite.NewInvite(t.Context(), fedinvite.Draft{
 		RoomID: "!r:room.ex", Sender: "@a:" + string(p.name), Invitee: decliner, Depth: 7, Time: now,
-	}, p.rules, testkey.Signer(t, p.name, "ed25519:1"))
+	}, p.rules, invitetest.Signer(p.name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,17 +422,17 @@ func TestDeclineAsksTheInvitersServer(t *testing.T) {
 
 func TestDeclineRequestsThatCannotBe(t *testing.T) {
 	rules := rulesOf(t, fedinvite.RoomV11)
-	invite := inviteFor(t, decliner, testkey.Signer(t, "a.ex", "ed25519:1"), rules)
+	invite := inviteFor(decliner, invitetest.Signer("a.ex"), rules)
 	draft := fedinvite.Draft{RoomID: "!r:a.ex", Sender: "@a:a.ex", Invitee: decliner, Depth: 7, Time: now}
-	kick, err := fedinvite.NewLeave(t.Context(), draft, rules, testkey.Signer(t, "a.ex", "ed25519:1"))
+	kick, err := fedinvite.NewLeave(t.Context(), draft, rules, invitetest.Signer("a.ex"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody, err := fedinvite.ParseStored(with(t, invite.AppendJSON(nil), func(o map[string]any) { o["state_key"] = "b.ex" }), rules)
+	nobody, err := fedinvite.ParseStored(invitetest.Change(invite.AppendJSON(nil), invitetest.Set("b.ex", "state_key")), rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := inviteFor(t, decliner, testkey.Signer(t, "b.ex", "ed25519:1"), rules)
+	local := inviteFor(decliner, invitetest.Signer("b.ex"), rules)
 	client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
 		t.Errorf("asked %s", r.URL)
 		return nil, errors.New("no")
@@ -447,7 +447,7 @@ func TestDeclineRequestsThatCannotBe(t *testing.T) {
 		"before 1970":       {func(r *fedclient.DeclineRequest) { r.Time = time.UnixMilli(-1) }, fedinvite.ErrBadJSON},
 		"a leave":           {func(r *fedclient.DeclineRequest) { r.Invite = kick }, fedinvite.ErrNotInvite},
 		"state key no user": {func(r *fedclient.DeclineRequest) { r.Invite = nobody }, fedinvite.ErrNotInvite},
-		"other signer":      {func(r *fedclient.DeclineRequest) { r.Signer = testkey.Signer(t, "a.ex", "ed25519:1") }, fedinvite.ErrNotLocal},
+		"other signer":      {func(r *fedclient.DeclineRequest) { r.Signer = invitetest.Signer("a.ex") }, fedinvite.ErrNotLocal},
 		"content array":     {func(r *fedclient.DeclineRequest) { r.Content = []byte(`[]`) }, fedinvite.ErrBadJSON},
 		"content null":      {func(r *fedclient.DeclineRequest) { r.Content = []byte(`null`) }, fedinvite.ErrBadJSON},
 		"content float":     {func(r *fedclient.DeclineRequest) { r.Content = []byte(`{"a":1.5}`) }, fedinvite.ErrBadNumber},
@@ -497,7 +497,7 @@ func TestDeclineAtTenServers(t *testing.T) {
 		return nil, errors.New("no")
 	}))
 	r := fedclient.DeclineRequest{
-		Invite: inviteFor(t, decliner, testkey.Signer(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV11)), Signer: newNotary(t), Time: now,
+		Invite: inviteFor(decliner, invitetest.Signer("a.ex"), rulesOf(t, fedinvite.RoomV11)), Signer: newNotary(t), Time: now,
 	}
 	for i := range 10 {
 		r.Servers = append(r.Servers, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)))
@@ -602,7 +602,7 @@ func slow(t *testing.T, p *resident, user string, takes map[string]time.Duration
 
 func TestEachServerHasTheConfiguredTime(t *testing.T) {
 	rules := rulesOf(t, fedinvite.RoomV11)
-	invite := inviteFor(t, decliner, testkey.Signer(t, "a.ex", "ed25519:1"), rules)
+	invite := inviteFor(decliner, invitetest.Signer("a.ex"), rules)
 	for _, c := range []struct {
 		name      string
 		takes     map[string]time.Duration
@@ -655,7 +655,7 @@ func TestDeclineGoesOnWhenTheTimeForAServerEndsInTheSigner(t *testing.T) {
 		rules := rulesOf(t, fedinvite.RoomV11)
 		client := newClient(t, slow(t, &resident{rules: rules}, decliner, map[string]time.Duration{"a.ex make_leave": 50 * time.Second}))
 		d, err := client.Decline(t.Context(), fedclient.DeclineRequest{
-			Invite: inviteFor(t, decliner, testkey.Signer(t, "a.ex", "ed25519:1"), rules), Signer: slowSigner{newNotary(t)}, Time: now,
+			Invite: inviteFor(decliner, invitetest.Signer("a.ex"), rules), Signer: slowSigner{newNotary(t)}, Time: now,
 			Servers: []fedinvite.ServerName{"a.ex", "c.ex"},
 		})
 		if err != nil || d.Server != "c.ex" {
@@ -684,7 +684,7 @@ func FuzzDecline(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	invite := inviteFor(f, decliner, testkey.Signer(f, "a.ex", "ed25519:1"), rules)
+	invite := inviteFor(decliner, invitetest.Signer("a.ex"), rules)
 	good, err := json.Marshal((&resident{rules: rules}).template(invite.RoomID(), decliner))
 	if err != nil {
 		f.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +18,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/internal/dnstest"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // An internet has a DNS of its own and servers at public addresses, which are on loopback
@@ -61,17 +61,11 @@ func (n *internet) serve(address string, h http.Handler, change ...func(*httptes
 	n.roots.AddCert(s.Certificate())
 }
 
-// serveInvalid starts one whose certificate nobody has signed.
+// serveInvalid starts one whose certificate an authority has signed that nobody knows.
 func (n *internet) serveInvalid(address string) {
 	n.t.Helper()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { n.t.Error("asked") }))
-	key := newKey(n.t, "invalid")
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"example.com"}, NotAfter: now.AddDate(100, 0, 0)}
-	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{invitetest.NewNetwork(n.t).Certificate("example.com")}}
 	n.start(address, s)
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 func TestPlumbing55TheDefaultTransportDoesNotConnectToLoopback(t *testing.T) {
@@ -146,7 +146,7 @@ func TestPlumbing53AnInviteIsIntactAtTheSecondTarget(t *testing.T) {
 				n, s := newInternet(t), newStage(t, fedinvite.RoomV11)
 				n.twoTargets()
 				first(n)
-				s.keys.Add(testkey.Signer(t, "example.com", "ed25519:1"))
+				s.keys.Add(invitetest.Signer("example.com"))
 				receiver := s.receiver("example.com")
 				n.serve("8.0.0.2:9002", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.ProtoMajor != protocol || r.Host != "example.com" {

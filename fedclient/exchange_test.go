@@ -11,7 +11,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/thirdparty"
 )
 
@@ -23,7 +23,7 @@ func exchangeWith(inviter fedinvite.ServerName) thirdparty.Exchange {
 }
 
 func TestExchangeThirdPartyInvite(t *testing.T) {
-	us := testkey.Signer(t, "b.ex", "ed25519:1")
+	us := invitetest.Signer("b.ex")
 	l := newListener(t, us, answerJSON(200, "{}"))
 	e := exchangeWith(l.name)
 	if err := l.client.ExchangeThirdPartyInvite(t.Context(), e, us); err != nil {
@@ -45,7 +45,7 @@ func TestExchangeThirdPartyInvite(t *testing.T) {
 }
 
 func TestAnswersToAnExchange(t *testing.T) {
-	us := testkey.Signer(t, "b.ex", "ed25519:1")
+	us := invitetest.Signer("b.ex")
 	l := newListener(t, us, nil)
 	exchange := func(answer http.HandlerFunc) error {
 		l.answer = answer

@@ -14,7 +14,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 const unrecognized = `{"errcode":"M_UNRECOGNIZED","error":"no"}`
@@ -22,7 +22,7 @@ const unrecognized = `{"errcode":"M_UNRECOGNIZED","error":"no"}`
 func TestInvitesOfEveryRoomVersion(t *testing.T) {
 	for _, version := range fedinvite.RoomVersions() {
 		t.Run(string(version), func(t *testing.T) {
-			p := newPeer(t, version, agrees, nil)
+			p := newPeer(t, version, nil, nil)
 			reply, err := p.send()
 			p.accepted(reply, err)
 			p.asked("v2")
@@ -36,7 +36,7 @@ func TestInvitesOfEveryRoomVersion(t *testing.T) {
 func TestScenario45UnknownEndpointFallsBackToV1(t *testing.T) {
 	for _, version := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV2} {
 		for _, status := range []int{400, 404, 405} {
-			p := newPeer(t, version, saysJSON(status, unrecognized), agreesV1)
+			p := newPeer(t, version, saysJSON(status, unrecognized), nil)
 			reply, err := p.send()
 			p.accepted(reply, err)
 			p.asked("v2", "v1")
@@ -48,20 +48,13 @@ func TestScenario45UnknownEndpointFallsBackToV1(t *testing.T) {
 }
 
 func TestV1RequestCarriesTheRoomState(t *testing.T) {
-	var got fedinvite.Request
-	p := newPeer(t, fedinvite.RoomV1, saysJSON(404, unrecognized), func(p *peer, w http.ResponseWriter, event json.RawMessage) {
-		var err error
-		if got, err = fedinvite.ParseRequestV1(event); err != nil {
-			t.Error(err)
-		}
-		agreesV1(p, w, event)
-	})
-	r := p.request()
-	r.RoomState = []json.RawMessage{[]byte(`{"type":"m.room.name"}`)}
-	reply, err := p.client.SendInvite(t.Context(), r)
+	p := newPeer(t, fedinvite.RoomV1, nil, nil)
+	p.Break(invitetest.OnlyV1)
+	p.room.Name("n")
+	reply, err := p.send()
 	p.accepted(reply, err)
-	if len(got.RoomState) != 1 || string(got.RoomState[0]) != `{"type":"m.room.name"}` {
-		t.Errorf("got %s", got.RoomState)
+	if name, ok := p.Invites()[0].RoomState.Get("m.room.name", ""); !ok || string(name.Content) != `{"name":"n"}` {
+		t.Errorf("got %+v", name)
 	}
 }
 
@@ -102,7 +95,7 @@ func TestScenario47OtherRefusalsFallBackOnlyIfAskedTo(t *testing.T) {
 		}
 		p.asked("v2")
 
-		p = newPeer(t, fedinvite.RoomV2, saysJSON(c.status, c.body), agreesV1, func(c *fedclient.Config) { c.FallbackAlways = true })
+		p = newPeer(t, fedinvite.RoomV2, saysJSON(c.status, c.body), nil, func(c *fedclient.Config) { c.FallbackAlways = true })
 		reply, err := p.send()
 		if c.specFalls {
 			p.accepted(reply, err)
@@ -120,14 +113,14 @@ func TestScenario47OtherRefusalsFallBackOnlyIfAskedTo(t *testing.T) {
 }
 
 func TestScenario48UnknownEndpointAsOldServersSayIt(t *testing.T) {
-	for _, says := range []answer{
+	for _, says := range []http.Handler{
 		says(405, "text/plain", ""),
 		says(404, "text/html", "<h1>404</h1>"),
 		says(404, "application/json", `{"error":"no"}`),
 		says(404, "application/json", `"M_NOT_FOUND"`),
 		says(404, "text/plain", strings.Repeat("x", 1<<20)),
 	} {
-		p := newPeer(t, fedinvite.RoomV1, says, agreesV1)
+		p := newPeer(t, fedinvite.RoomV1, says, nil)
 		reply, err := p.send()
 		p.accepted(reply, err)
 		p.asked("v2", "v1")
@@ -188,7 +181,7 @@ func TestScenario51SessionCodesDoNotPass(t *testing.T) {
 
 func TestScenario52OverloadAndOutage(t *testing.T) {
 	for _, c := range []struct {
-		says answer
+		says http.Handler
 		wait time.Duration
 	}{
 		{saysJSON(429, `{"errcode":"M_LIMIT_EXCEEDED","error":"slow down","retry_after_ms":1500}`), 1500 * time.Millisecond},
@@ -216,7 +209,7 @@ func TestScenario52OverloadAndOutage(t *testing.T) {
 }
 
 func TestScenario52Timeout(t *testing.T) {
-	us, rules := testkey.Signer(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV1)
+	us, rules := invitetest.Signer("a.ex"), rulesOf(t, fedinvite.RoomV1)
 	synctest.Test(t, func(t *testing.T) {
 		// v2 says nothing for 59 seconds and then 404; v1 gets the second that is left.
 		client := newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
@@ -229,7 +222,7 @@ func TestScenario52Timeout(t *testing.T) {
 		}))
 		began := time.Now()
 		_, err := client.SendInvite(t.Context(), fedclient.InviteRequest{
-			Event: inviteFor(t, "@b:b.ex", us, rules), Signer: us, Keys: fedinvite.KeyMap{},
+			Event: inviteFor("@b:b.ex", us, rules), Signer: us, Keys: fedinvite.KeyMap{},
 		})
 		if !errors.Is(err, fedclient.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) || !fedclient.Retryable(err) {
 			t.Errorf("got %v", err)
@@ -242,70 +235,54 @@ func TestScenario52Timeout(t *testing.T) {
 }
 
 func TestScenario53ReplyWithoutAValidSignature(t *testing.T) {
-	for name, change := range map[string]func(p *peer, event json.RawMessage) json.RawMessage{
-		"unsigned": func(_ *peer, event json.RawMessage) json.RawMessage { return event },
-		"bad signature": func(p *peer, event json.RawMessage) json.RawMessage {
-			return with(t, p.sign(event), func(o map[string]any) {
-				o["signatures"].(map[string]any)[string(p.signer.ServerName())] = map[string]any{"ed25519:1": strings.Repeat("A", 86)}
-			})
-		},
-		"unknown key": func(p *peer, event json.RawMessage) json.RawMessage {
-			return with(t, p.sign(event), func(o map[string]any) {
-				o["signatures"].(map[string]any)[string(p.signer.ServerName())] = map[string]any{"ed25519:2": strings.Repeat("A", 86)}
-			})
-		},
+	for name, signatures := range map[string]func(p *peer) any{
+		"unsigned":      func(*peer) any { return nil },
+		"bad signature": func(*peer) any { return invitetest.Object{"ed25519:1": strings.Repeat("A", 86)} },
+		"unknown key":   func(*peer) any { return invitetest.Object{"ed25519:2": strings.Repeat("A", 86)} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPeer(t, fedinvite.RoomV10, replies(change), nil)
+			p := newPeer(t, fedinvite.RoomV10, nil, nil)
+			replies(p, func(event json.RawMessage) json.RawMessage {
+				return invitetest.Change(event, invitetest.Set(signatures(p), "signatures", string(p.Name())))
+			})
 			unusable(t, p, fedinvite.ErrSignature)
 		})
 	}
 }
 
 func TestScenario54ReplyThatChangesTheEvent(t *testing.T) {
-	for name, change := range map[string]func(o map[string]any){
-		"content":  func(o map[string]any) { o["content"].(map[string]any)["displayname"] = "x" },
-		"depth":    func(o map[string]any) { o["depth"] = 8 },
-		"event_id": func(o map[string]any) { o["event_id"] = "$x:a.ex" },
-		"a member": func(o map[string]any) { o["x"] = 1 },
-		"less":     func(o map[string]any) { delete(o, "prev_events") },
+	for name, change := range map[string]invitetest.Edit{
+		"content":  invitetest.Set("x", "content", "displayname"),
+		"depth":    invitetest.Set(8, "depth"),
+		"event_id": invitetest.Set("$x:a.ex", "event_id"),
+		"a member": invitetest.Set(1, "x"),
+		"less":     invitetest.Drop("prev_events"),
 	} {
 		for _, version := range []fedinvite.RoomVersion{fedinvite.RoomV1, fedinvite.RoomV11} {
 			t.Run(name+" in version "+string(version), func(t *testing.T) {
-				before := newPeer(t, version, replies(func(p *peer, event json.RawMessage) json.RawMessage {
-					return p.sign(with(t, event, change))
-				}), nil)
-				unusable(t, before, fedinvite.ErrMismatch)
-				after := newPeer(t, version, replies(func(p *peer, event json.RawMessage) json.RawMessage {
-					return with(t, p.sign(event), change)
-				}), nil)
-				unusable(t, after, fedinvite.ErrMismatch)
+				p := newPeer(t, version, nil, nil)
+				replies(p, func(event json.RawMessage) json.RawMessage { return p.sign(invitetest.Change(event, change)) })
+				unusable(t, p, fedinvite.ErrMismatch)
+				replies(p, func(event json.RawMessage) json.RawMessage { return invitetest.Change(p.sign(event), change) })
+				unusable(t, p, fedinvite.ErrMismatch)
 			})
 		}
 	}
 }
 
 func TestScenario55ReplyIsAnotherEventOfOurs(t *testing.T) {
-	p := newPeer(t, fedinvite.RoomV11, replies(func(p *peer, _ json.RawMessage) json.RawMessage {
-		other, err := fedinvite.NewInvite(p.t.Context(), fedinvite.Draft{
-			RoomID: "!other:a.ex", Sender: "@a:a.ex", Invitee: "@b:" + string(p.signer.ServerName()), Time: now,
-		}, p.rules, p.us)
-		if err != nil {
-			p.t.Error(err)
-		}
-		return p.sign(other.AppendJSON(nil))
-	}), nil)
+	p := newPeer(t, fedinvite.RoomV11, nil, nil)
+	other := invitetest.NewRoom(fedinvite.RoomV11, "@a:a.ex").Invite("@b:" + string(p.Name()))
+	replies(p, func(json.RawMessage) json.RawMessage { return p.sign(other.AppendJSON(nil)) })
 	unusable(t, p, fedinvite.ErrMismatch)
 }
 
 func TestScenario56OnlyTheInvitedServersSignatureIsTaken(t *testing.T) {
-	p := newPeer(t, fedinvite.RoomV11, replies(func(p *peer, event json.RawMessage) json.RawMessage {
-		return with(t, p.sign(event), func(o map[string]any) {
-			signatures := o["signatures"].(map[string]any)
-			signatures["a.ex"] = map[string]any{"ed25519:1": strings.Repeat("A", 86)}
-			signatures["c.ex"] = map[string]any{"ed25519:1": strings.Repeat("A", 86)}
-		})
-	}), nil)
+	p := newPeer(t, fedinvite.RoomV11, nil, nil)
+	forged := strings.Repeat("A", 86)
+	replies(p, func(event json.RawMessage) json.RawMessage {
+		return invitetest.Change(p.sign(event), invitetest.Set(forged, "signatures", "a.ex", "ed25519:1"), invitetest.Set(forged, "signatures", "c.ex", "ed25519:1"))
+	})
 	reply, err := p.send()
 	p.accepted(reply, err)
 	if text := string(reply.Event.AppendJSON(nil)); strings.Contains(text, "c.ex") {
@@ -314,30 +291,32 @@ func TestScenario56OnlyTheInvitedServersSignatureIsTaken(t *testing.T) {
 }
 
 func TestScenario57ReplyWithOtherUnsigned(t *testing.T) {
-	p := newPeer(t, fedinvite.RoomV11, replies(func(p *peer, event json.RawMessage) json.RawMessage {
-		return with(t, p.sign(event), func(o map[string]any) { o["unsigned"] = map[string]any{"age": 5, "invite_room_state": []any{}} })
-	}), nil)
+	p := newPeer(t, fedinvite.RoomV11, nil, nil)
+	replies(p, func(event json.RawMessage) json.RawMessage {
+		return invitetest.Change(p.sign(event), invitetest.Set(invitetest.Object{"age": 5, "invite_room_state": []any{}}, "unsigned"))
+	})
 	reply, err := p.send()
 	p.accepted(reply, err)
 }
 
 func TestScenario58V1RepliesOfTheWrongShape(t *testing.T) {
-	v2 := saysJSON(404, unrecognized)
-	for name, v1 := range map[string]answer{
-		"bare":               agrees,
-		"[200]":              saysJSON(200, `[200]`),
-		"[200,{},1]":         saysJSON(200, `[200,{},1]`),
-		"[200,{}]":           saysJSON(200, `[200,{}]`),
-		"[403,{}]":           saysJSON(200, `[403,{}]`),
-		"[200,{event:null}]": saysJSON(200, `[200,{"event":null}]`),
-		"[]":                 saysJSON(200, `[]`),
-		"nothing":            saysJSON(200, ``),
-		"duplicate keys":     saysJSON(200, `[200,{"event":{},"event":{}}]`),
+	for name, v1 := range map[string]string{
+		"bare":               `{"event":{}}`,
+		"[200]":              `[200]`,
+		"[200,{},1]":         `[200,{},1]`,
+		"[200,{}]":           `[200,{}]`,
+		"[403,{}]":           `[403,{}]`,
+		"[200,{event:null}]": `[200,{"event":null}]`,
+		"[]":                 `[]`,
+		"nothing":            ``,
+		"duplicate keys":     `[200,{"event":{},"event":{}}]`,
 	} {
-		t.Run(name, func(t *testing.T) { unusable(t, newPeer(t, fedinvite.RoomV1, v2, v1), fedclient.ErrReply) })
+		t.Run(name, func(t *testing.T) {
+			unusable(t, newPeer(t, fedinvite.RoomV1, saysJSON(404, unrecognized), saysJSON(200, v1)), fedclient.ErrReply)
+		})
 	}
 	t.Run("v1 shape from the v2 endpoint", func(t *testing.T) {
-		unusable(t, newPeer(t, fedinvite.RoomV10, agreesV1, nil), fedinvite.ErrBadJSON)
+		unusable(t, newPeer(t, fedinvite.RoomV10, saysJSON(200, `[200,{"event":{}}]`), nil), fedinvite.ErrBadJSON)
 	})
 }
 
@@ -345,7 +324,7 @@ func TestScenario58V1RepliesOfTheWrongShape(t *testing.T) {
 // asked for them is not its answer to the invite.
 func TestKeysThatCannotBeHadAreNoRefusal(t *testing.T) {
 	for _, status := range []int{403, 404} {
-		p := newPeer(t, fedinvite.RoomV10, agrees, nil)
+		p := newPeer(t, fedinvite.RoomV10, nil, nil)
 		r := p.request()
 		r.Keys = brokenKeys{&fedclient.RemoteError{Server: "b.ex", Status: status, Code: fedinvite.CodeForbidden}}
 		_, err := p.client.SendInvite(t.Context(), r)
@@ -359,7 +338,7 @@ func TestKeysThatCannotBeHadAreNoRefusal(t *testing.T) {
 
 // What a KeySource says is no JSON is not the reply, which is not read twice for it.
 func TestKeysThatAreNoJSONAreAskedForOnce(t *testing.T) {
-	p := newPeer(t, fedinvite.RoomV10, agrees, nil)
+	p := newPeer(t, fedinvite.RoomV10, nil, nil)
 	r := p.request()
 	asked := 0
 	r.Keys = keysOf(func() { asked++ }, brokenKeys{fmt.Errorf("key document: %w", fedinvite.ErrNotJSON)})
@@ -376,7 +355,7 @@ func TestWhatTheSignerOfAnInviteSaysIsNoAnswer(t *testing.T) {
 		{Server: "hsm.ex", Status: 503}, {Server: "hsm.ex", Status: 403, Code: "M_FORBIDDEN"}, {Server: "hsm.ex", Status: 404, Code: "M_UNRECOGNIZED"},
 	} {
 		r := p.request()
-		r.Signer = failingSigner{p.us, refusal}
+		r.Signer = failingSigner{r.Signer, refusal}
 		_, err := p.client.SendInvite(t.Context(), r)
 		if !errors.Is(err, refusal) || fedclient.Retryable(err) {
 			t.Errorf("got %v", err)
@@ -397,8 +376,8 @@ func (k brokenKeys) VerifyKey(context.Context, fedinvite.ServerName, fedinvite.K
 }
 
 func TestInvitesThatAreNotSent(t *testing.T) {
-	us, rules := testkey.Signer(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV11)
-	good := inviteFor(t, "@b:b.ex", us, rules)
+	us, rules := invitetest.Signer("a.ex"), rulesOf(t, fedinvite.RoomV11)
+	good := inviteFor("@b:b.ex", us, rules)
 	unasked := tripper(func(r *http.Request) (*http.Response, error) {
 		t.Errorf("asked %s", r.URL)
 		return nil, io.EOF
@@ -411,8 +390,8 @@ func TestInvitesThatAreNotSent(t *testing.T) {
 		"no event":                 {fedclient.InviteRequest{Signer: us, Keys: keys}, nil},
 		"no signer":                {fedclient.InviteRequest{Event: good, Keys: keys}, nil},
 		"no keys":                  {fedclient.InviteRequest{Event: good, Signer: us}, nil},
-		"a signer of another host": {fedclient.InviteRequest{Event: good, Signer: testkey.Signer(t, "c.ex", "ed25519:1"), Keys: keys}, fedinvite.ErrOrigin},
-		"an invitee of ours":       {fedclient.InviteRequest{Event: inviteFor(t, "@b:a.ex", us, rules), Signer: us, Keys: keys}, fedinvite.ErrOrigin},
+		"a signer of another host": {fedclient.InviteRequest{Event: good, Signer: invitetest.Signer("c.ex"), Keys: keys}, fedinvite.ErrOrigin},
+		"an invitee of ours":       {fedclient.InviteRequest{Event: inviteFor("@b:a.ex", us, rules), Signer: us, Keys: keys}, fedinvite.ErrOrigin},
 		"room state of no JSON":    {fedclient.InviteRequest{Event: good, Signer: us, Keys: keys, RoomState: []json.RawMessage{[]byte("{")}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // Whatever is built has room for the signatures that are to come: the event that comes of
@@ -95,7 +95,7 @@ func (s *stage) countersigns(name fedinvite.ServerName, key string) http.Handler
 	if key == "" {
 		return s.servers[string(name)].ServeHTTP
 	}
-	signer := testkey.Signer(s.t, name, fedinvite.KeyID(key))
+	signer := invitetest.SignerWithKey(name, fedinvite.KeyID(key))
 	s.keys.Add(signer)
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 		Signer: func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) { return signer, nil },
@@ -133,7 +133,7 @@ func (r *renamingSigner) KeyID() fedinvite.KeyID {
 
 func TestASecondSignatureThatDoesNotFitIsAnError(t *testing.T) {
 	s := newStage(t, fedinvite.RoomV11)
-	second := &renamingSigner{Signer: testkey.Signer(t, "aa.ex", "ed25519:1")}
+	second := &renamingSigner{Signer: invitetest.Signer("aa.ex")}
 	s.config.Signer = keyringOf(s.signer, second)
 	i := s.invitation("@b:aa.ex")
 	i.Content = long(1000)

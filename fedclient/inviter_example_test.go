@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
@@ -78,7 +77,6 @@ func ExampleInviter() {
 		Client: client,
 		Keys:   bobsServer.keys, // a keyring.Ring that uses client
 		Room:   rooms,
-		Now:    time.Now,
 		Signer: func(_ context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
 			if server != ours.ServerName() {
 				return nil, fedinvite.ErrNotLocal

@@ -20,7 +20,8 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -35,7 +36,8 @@ const (
 type stage struct {
 	t      testing.TB
 	rules  fedinvite.Rules
-	roomID string
+	room   *invitetest.Room
+	roomID string           // that of room, unless a test wants another
 	signer fedinvite.Signer // of a.ex, not recorded
 
 	snapshot fedclient.Snapshot
@@ -60,11 +62,9 @@ func newStage(t testing.TB, version fedinvite.RoomVersion) *stage {
 func newStageOf(t testing.TB, rules fedinvite.Rules) *stage {
 	t.Helper()
 	s := &stage{
-		t: t, rules: rules, signer: testkey.Signer(t, "a.ex", "ed25519:1"),
-		keys: fedinvite.KeyMap{}, servers: map[string]http.Handler{},
+		t: t, rules: rules, signer: invitetest.Signer("a.ex"),
+		keys: invitetest.Keys("a.ex", "b.ex"), servers: map[string]http.Handler{},
 	}
-	s.keys.Add(s.signer)
-	s.keys.Add(testkey.Signer(t, "b.ex", "ed25519:1"))
 	s.furnish()
 	s.servers["b.ex"] = s.receiver("b.ex")
 	s.config = fedclient.InviterConfig{
@@ -87,36 +87,23 @@ func newStageOf(t testing.TB, rules fedinvite.Rules) *stage {
 
 // furnish gives the room a state that allows everything.
 func (s *stage) furnish() {
-	s.roomID = "!r:a.ex"
-	version, err := json.Marshal(s.rules.Version)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	create := s.event("m.room.create", "", alice, `{"creator":"@a:a.ex","room_version":`+string(version)+`}`)
-	s.roomID = create.RoomID()
-	users := `{"@a:a.ex":100}`
-	if s.rules.Auth.PrivilegedCreators {
-		users = `{}`
-	}
+	s.room = invitetest.RoomConfig{Rules: s.rules, Creator: alice, Seed: "r", Now: clock}.New()
+	s.roomID = s.room.ID()
 	s.snapshot = fedclient.Snapshot{
-		Version: s.rules.Version,
-		State: eventauth.State{
-			s.event("m.room.topic", "", alice, `{"topic":"t"}`),
-			s.event("m.room.member", alice, alice, `{"membership":"join","displayname":"Alice"}`),
-			s.event("m.room.encryption", "", alice, `{"algorithm":"m.megolm.v1.aes-sha2"}`),
-			s.event("m.room.join_rules", "", alice, `{"join_rule":"invite"}`),
-			s.event("m.room.power_levels", "", alice, `{"users":`+users+`,"invite":50}`),
-			s.event("m.room.avatar", "", alice, `{"url":"mxc://a.ex/a"}`),
-			s.event("m.room.canonical_alias", "", alice, `{"alias":"#r:a.ex"}`),
-			s.event("m.room.name", "", alice, `{"name":"n"}`),
-			create,
-		},
+		Version:     s.rules.Version,
 		Extremities: s.extremities(2),
 		Depth:       17,
 		Joined:      func(server fedinvite.ServerName) bool { s.note("joined"); return slices.Contains(s.joined, server) },
 	}
+	levels := invitetest.Change(s.room.Get("m.room.power_levels", "").Content(), invitetest.Set(50, "invite"))
+	s.set("m.room.topic", "", `{"topic":"t"}`).set("m.room.member", alice, `{"membership":"join","displayname":"Alice"}`)
+	s.set("m.room.encryption", "", `{"algorithm":"m.megolm.v1.aes-sha2"}`).set("m.room.join_rules", "", `{"join_rule":"invite"}`)
+	s.set("m.room.power_levels", "", string(levels)).set("m.room.avatar", "", `{"url":"mxc://a.ex/a"}`)
+	s.set("m.room.canonical_alias", "", `{"alias":"#r:a.ex"}`).set("m.room.name", "", `{"name":"n"}`)
+	s.snapshot.State = append(s.snapshot.State, s.room.Get("m.room.create", ""))
 }
 
+// extremities are of events that nobody asks for.
 func (s *stage) extremities(n int) []fedinvite.EventRef {
 	var refs []fedinvite.EventRef
 	for i := range n {
@@ -129,43 +116,18 @@ func (s *stage) extremities(n int) []fedinvite.EventRef {
 	return refs
 }
 
-// references are to events that nobody asks for, as a state event has them.
-func (s *stage) references(n int) []any {
-	refs := []any{}
-	for _, ref := range s.extremities(n) {
-		if s.rules.EventIDs == fedinvite.EventIDServer {
-			refs = append(refs, []any{ref.ID, map[string]string{"sha256": base64Of(ref.SHA256)}})
-		} else {
-			refs = append(refs, ref.ID)
-		}
-	}
-	return refs
-}
-
 // event returns a state event of the room.
 func (s *stage) event(eventType, key, sender, content string) *fedinvite.Event {
 	s.t.Helper()
-	o := map[string]any{
-		"type": eventType, "state_key": key, "sender": sender, "room_id": s.roomID, "content": json.RawMessage(content),
-		"depth": 7, "origin_server_ts": now.UnixMilli(), "auth_events": s.references(3), "prev_events": s.references(1),
-	}
+	o := s.room.Draft(sender, eventType, key, json.RawMessage(content))
+	o["room_id"] = s.roomID
 	if eventType == "m.room.create" {
 		o["auth_events"], o["prev_events"], o["depth"] = []any{}, []any{}, 1
+		if s.rules.RoomIDIsCreateEvent {
+			delete(o, "room_id")
+		}
 	}
-	if s.rules.EventIDs == fedinvite.EventIDServer {
-		o["event_id"] = "$" + eventType + strings.ReplaceAll(key, ":", "/") + ":a.ex"
-	}
-	if s.rules.RoomIDIsCreateEvent && eventType == "m.room.create" {
-		delete(o, "room_id")
-	}
-	raw, err := json.Marshal(o)
-	if err == nil {
-		raw, err = fedinvite.SignEventJSON(s.t.Context(), raw, s.rules, s.signer)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	e, err := fedinvite.ParseStored(raw, s.rules)
+	e, err := fedinvite.ParseStored(s.room.Sign(o), s.rules)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -188,7 +150,7 @@ func (s *stage) set(eventType, key, content string) *stage {
 // usePolicyServer gives the room a policy server that answers so.
 func (s *stage) usePolicyServer(name fedinvite.ServerName, answer http.HandlerFunc) *stage {
 	s.t.Helper()
-	key := testkey.Signer(s.t, name, "ed25519:policy_server").Public()
+	key := invitetest.SignerWithKey(name, "ed25519:policy_server").Public()
 	s.set("m.room.policy", "", fmt.Sprintf(`{"via":%q,"public_keys":{"ed25519":%q}}`, name, base64Of(key)))
 	s.joined = append(s.joined, name)
 	s.servers[string(name)] = answer
@@ -207,17 +169,8 @@ func (s *stage) signs(name fedinvite.ServerName) http.HandlerFunc {
 // policySignature signs an event as a policy server does.
 func (s *stage) policySignature(name fedinvite.ServerName, event []byte) string {
 	s.t.Helper()
-	e, err := fedinvite.ParseEvent(event, s.rules)
-	if err != nil {
-		s.t.Error(err)
-		return ""
-	}
-	signed, err := e.WithSignature(s.t.Context(), testkey.Signer(s.t, name, "ed25519:policy_server"))
-	if err != nil {
-		s.t.Error(err)
-		return ""
-	}
-	return signatureOf(s.t, signed, name, "ed25519:policy_server")
+	signed := s.room.Sign(json.RawMessage(event), invitetest.SignerWithKey(name, "ed25519:policy_server"))
+	return signatureOf(s.t, s.room.Parse(signed), name, "ed25519:policy_server")
 }
 
 func signatureOf(t testing.TB, e *fedinvite.Event, server fedinvite.ServerName, id string) string {
@@ -252,6 +205,10 @@ func (s *stage) did(prefix string) int {
 
 func (s *stage) findRules(version fedinvite.RoomVersion) (fedinvite.Rules, error) {
 	s.note("rules")
+	return s.knownRules(version)
+}
+
+func (s *stage) knownRules(version fedinvite.RoomVersion) (fedinvite.Rules, error) {
 	if version == s.rules.Version {
 		return s.rules, nil
 	}
@@ -263,7 +220,7 @@ func (s *stage) findSigner(_ context.Context, server fedinvite.ServerName) (fedi
 	if server != "a.ex" && server != "aa.ex" {
 		return nil, fmt.Errorf("%s: %w", server, fedinvite.ErrNotLocal)
 	}
-	return &notedSigner{testkey.Signer(s.t, server, "ed25519:1"), s}, nil
+	return &notedSigner{invitetest.Signer(server), s}, nil
 }
 
 // A notedSigner records what it signs.
@@ -342,14 +299,8 @@ func (s *stage) roundTrip(req *http.Request) (*http.Response, error) {
 // receiver is the endpoint of a server.
 func (s *stage) receiver(name fedinvite.ServerName) http.Handler {
 	s.t.Helper()
-	signer := testkey.Signer(s.t, name, "ed25519:1")
 	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
-		Signer: func(_ context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
-			if server != name {
-				return nil, fedinvite.ErrNotLocal
-			}
-			return signer, nil
-		},
+		Signer:      keyring.Signers(invitetest.Signer(name)).Signer,
 		Keys:        s.keys,
 		Credentials: xmatrix.Verifier{Keys: s.keys, Now: clock}.Credentials,
 		Handler: fedinvite.HandlerFunc(func(_ context.Context, inv *fedinvite.Invite) error {
@@ -357,12 +308,7 @@ func (s *stage) receiver(name fedinvite.ServerName) http.Handler {
 			return nil
 		}),
 		RoomState: fedinvite.StateStrict,
-		Rules: func(version fedinvite.RoomVersion) (fedinvite.Rules, error) {
-			if version == s.rules.Version {
-				return s.rules, nil
-			}
-			return version.Rules()
-		},
+		Rules:     s.knownRules,
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // typesOf returns type and state key, if there is one, of the events with these IDs.
@@ -280,7 +280,7 @@ func TestSnapshotsThatCannotBe(t *testing.T) {
 // message is an event of the room that is no state.
 func (s *stage) message() *fedinvite.Event {
 	s.t.Helper()
-	raw := with(s.t, s.event("m.room.name", "", alice, `{}`).AppendJSON(nil), func(o map[string]any) { delete(o, "state_key") })
+	raw := invitetest.Change(s.event("m.room.name", "", alice, `{}`).AppendJSON(nil), invitetest.Drop("state_key"))
 	e, err := fedinvite.ParseStored(raw, s.rules)
 	if err != nil {
 		s.t.Fatal(err)
@@ -410,7 +410,7 @@ func TestHooksThatReturnTheWrongThing(t *testing.T) {
 		}, nil},
 		"a signer of another server": {func(s *stage) {
 			s.config.Signer = func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) {
-				return &notedSigner{testkey.Signer(t, "c.ex", "ed25519:1"), s}, nil
+				return &notedSigner{invitetest.Signer("c.ex"), s}, nil
 			}
 		}, nil},
 		"a signer whose key has no proper ID": {func(s *stage) {
@@ -724,7 +724,6 @@ func TestNewInviterNamesWhatIsMissing(t *testing.T) {
 		"Client":       func(c *fedclient.InviterConfig) { c.Client = nil },
 		"Keys":         func(c *fedclient.InviterConfig) { c.Keys = nil },
 		"Room":         func(c *fedclient.InviterConfig) { c.Room = nil },
-		"Now":          func(c *fedclient.InviterConfig) { c.Now = nil },
 		"Signer":       func(c *fedclient.InviterConfig) { c.Signer = nil },
 		"MaxRoomState": func(c *fedclient.InviterConfig) { c.MaxRoomState = -1 },
 	} {
@@ -734,8 +733,23 @@ func TestNewInviterNamesWhatIsMissing(t *testing.T) {
 			t.Errorf("got %v, want the name %s", err, want)
 		}
 	}
-	full.Rules, full.Policy = nil, nil
+	full.Rules, full.Policy, full.Now = nil, nil, nil
 	if _, err := fedclient.NewInviter(full); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestInvitesWithoutAClockAreOfTheTimeOfTheSystem(t *testing.T) {
+	s := newStage(t, fedinvite.RoomV11)
+	s.config.Now = nil
+	before := time.Now().Truncate(time.Millisecond)
+	i := s.invitation(bob)
+	i.Time = time.Time{}
+	invited, err := s.inviter().Invite(t.Context(), i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ts := invited.Event.OriginServerTS(); ts.Before(before) || ts.After(time.Now()) {
+		t.Errorf("an invite of %s, made between %s and now", ts, before)
 	}
 }

@@ -13,19 +13,13 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
+	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
 // keyringOf is a Signer hook for servers with these signers.
 func keyringOf(signers ...fedinvite.Signer) func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) {
-	return func(_ context.Context, server fedinvite.ServerName) (fedinvite.Signer, error) {
-		for _, s := range signers {
-			if s.ServerName() == server {
-				return s, nil
-			}
-		}
-		return nil, fedinvite.ErrNotLocal
-	}
+	return keyring.Signers(signers...).Signer
 }
 
 func TestLocalInvitees(t *testing.T) {
@@ -91,7 +85,7 @@ func TestPolicyRefusesLocalInvites(t *testing.T) {
 func TestTheServerOfALocalInviteeSignsToo(t *testing.T) {
 	for _, version := range fedinvite.RoomVersions() {
 		s := newStage(t, version)
-		s.keys.Add(testkey.Signer(t, "aa.ex", "ed25519:1"))
+		s.keys.Add(invitetest.Signer("aa.ex"))
 		var seen *fedinvite.Invite
 		s.policy = func(inv *fedinvite.Invite) error {
 			if s.did("aa.ex signs") > 0 {
@@ -117,7 +111,7 @@ func TestTheServerOfALocalInviteeSignsToo(t *testing.T) {
 // signed for the invitee.
 func (s *stage) thirdParty(sender, invitee string) json.RawMessage {
 	s.t.Helper()
-	identity := testkey.Signer(s.t, "id.ex", "ed25519:0")
+	identity := invitetest.SignerWithKey("id.ex", "ed25519:0")
 	s.snapshot.State = append(s.snapshot.State, s.event("m.room.third_party_invite", "token", sender, fmt.Sprintf(
 		`{"display_name":"b…","public_key":%q,"key_validity_url":"https://id.ex/valid"}`, base64Of(identity.Public()))))
 	signed, err := fedinvite.SignJSON(s.t.Context(), fmt.Appendf(nil, `{"mxid":%q,"token":"token"}`, invitee), identity)

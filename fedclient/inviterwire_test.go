@@ -13,7 +13,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // The body is that of fedinvite.Request.MarshalV2, whatever the room version is called,
@@ -97,7 +97,7 @@ func TestInvitesOverTheNetwork(t *testing.T) {
 		roots.AddCert(server.Certificate())
 
 		name := fedinvite.ServerName(strings.TrimPrefix(server.URL, "https://"))
-		s.keys.Add(testkey.Signer(t, name, "ed25519:1"))
+		s.keys.Add(invitetest.Signer(name))
 		receiver = s.receiver(name)
 		s.config.Client = newClient(t, newTransport(t, roots))
 		invited, err := s.invite("@b:" + string(name))
@@ -112,8 +112,8 @@ func TestInvitesOverTheNetwork(t *testing.T) {
 
 // What the invited server answers is read alike, whatever it looks like.
 func FuzzInviteReply(f *testing.F) {
-	us, them := testkey.Signer(f, "a.ex", "ed25519:1"), testkey.Signer(f, "b.ex", "ed25519:1")
-	event := inviteFor(f, bob, us, rulesOf(f, fedinvite.RoomV11))
+	us, them := invitetest.Signer("a.ex"), invitetest.Signer("b.ex")
+	event := inviteFor(bob, us, rulesOf(f, fedinvite.RoomV11))
 	signed, err := event.WithSignature(f.Context(), them)
 	if err != nil {
 		f.Fatal(err)

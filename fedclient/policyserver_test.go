@@ -13,7 +13,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -197,7 +197,7 @@ func TestScenario60ThePolicyServerIsTheInvitees(t *testing.T) {
 // "For a room to be considered as using a Policy Server, all of the following conditions
 // MUST be true".
 func TestWhenARoomHasAPolicyServer(t *testing.T) {
-	key := base64Of(testkey.Signer(t, "ps.ex", "ed25519:policy_server").Public())
+	key := base64Of(invitetest.SignerWithKey("ps.ex", "ed25519:policy_server").Public())
 	for name, c := range map[string]struct {
 		content string
 		asked   bool
@@ -244,7 +244,7 @@ func TestWhenARoomHasAPolicyServer(t *testing.T) {
 
 // An author who forgets Joined must not break a MUST in silence.
 func TestARoomWithAPolicyServerNeedsJoined(t *testing.T) {
-	key := base64Of(testkey.Signer(t, "ps.ex", "ed25519:policy_server").Public())
+	key := base64Of(invitetest.SignerWithKey("ps.ex", "ed25519:policy_server").Public())
 	for content, want := range map[string]error{
 		fmt.Sprintf(`{"via":"ps.ex","public_keys":{"ed25519":%q}}`, key): fedclient.ErrSnapshot,
 		`{"via":"ps.ex","public_keys":{"ed25519":"x"}}`:                  fedclient.ErrSnapshot,
@@ -315,7 +315,7 @@ func TestHostilePolicyServers(t *testing.T) {
 		"its published key": {func(b []byte) string {
 			e, err := fedinvite.ParseEvent(b, s.rules)
 			if err == nil {
-				e, err = e.WithSignature(t.Context(), testkey.Signer(t, "ps.ex", "ed25519:1"))
+				e, err = e.WithSignature(t.Context(), invitetest.Signer("ps.ex"))
 			}
 			if err != nil {
 				t.Error(err)
@@ -386,7 +386,7 @@ func TestPolicyServersThatCannotBeReached(t *testing.T) {
 func TestOurOwnKeyMustNotHaveThePolicyServersID(t *testing.T) {
 	s := newStage(t, fedinvite.RoomV11)
 	s.usePolicyServer("a.ex", s.signs("a.ex"))
-	s.config.Signer = keyringOf(testkey.Signer(t, "a.ex", "ed25519:policy_server"))
+	s.config.Signer = keyringOf(invitetest.SignerWithKey("a.ex", "ed25519:policy_server"))
 	_, err := s.invite(bob)
 	s.refused(err, nil)
 	told(t, err, 500, "M_UNKNOWN")

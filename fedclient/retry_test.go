@@ -22,7 +22,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -211,7 +211,7 @@ func TestTheErrorIsThatOfTheLastAttempt(t *testing.T) {
 
 // Each attempt has the whole body and the signature of the first, which is still good.
 func TestBodiesAreIntactInEveryAttempt(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	keys := fedinvite.KeyMap{}
 	keys.Add(us)
 	large := `{"a":"` + strings.Repeat("x", 100<<10) + `"}`
@@ -264,7 +264,7 @@ func TestBodiesAreIntactInEveryAttempt(t *testing.T) {
 
 // Over the network, with connections that net/http keeps.
 func TestARepeatedRequestOverTheNetwork(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	n := 0
 	l := newListener(t, us, func(w http.ResponseWriter, r *http.Request) {
 		if n++; n == 1 {

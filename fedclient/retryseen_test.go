@@ -15,7 +15,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 var forbids = answersJSON(403, `{"errcode":"M_FORBIDDEN"}`)
@@ -196,8 +196,8 @@ func TestDeclineOverSeveralAttempts(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newScript(t, append([]tripper{leaveTemplate}, c.steps...)...)
 			declined, err := s.client().Decline(t.Context(), fedclient.DeclineRequest{
-				Invite: inviteFor(t, decliner, testkey.Signer(t, "a.ex", "ed25519:1"), rules),
-				Signer: testkey.Signer(t, "b.ex", "ed25519:1"), Time: now,
+				Invite: inviteFor(decliner, invitetest.Signer("a.ex"), rules),
+				Signer: invitetest.Signer("b.ex"), Time: now,
 			})
 			var asked []string
 			for _, r := range s.asked {
@@ -216,8 +216,8 @@ func TestDeclineAsksTheNextServerRatherThanOneAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(t, refuses)
 		declined, err := s.client().Decline(t.Context(), fedclient.DeclineRequest{
-			Invite: inviteFor(t, decliner, testkey.Signer(t, "a.ex", "ed25519:1"), rules),
-			Signer: testkey.Signer(t, "b.ex", "ed25519:1"), Time: now,
+			Invite: inviteFor(decliner, invitetest.Signer("a.ex"), rules),
+			Signer: invitetest.Signer("b.ex"), Time: now,
 			Servers: []fedinvite.ServerName{"a.ex", "c.ex", "d.ex"},
 		})
 		var asked []string

@@ -14,7 +14,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // switches is a server that answers every request with 101 and then says nothing, and what
@@ -57,7 +57,7 @@ func TestSwitchingProtocolsIsAnAnswerWithoutABody(t *testing.T) {
 	transport := newTransport(t, roots)
 	client, guarded := newClient(t, transport), transport.Dialer().HTTPTransport(&tls.Config{RootCAs: roots})
 	defer guarded.CloseIdleConnections()
-	us, rules := testkey.Signer(t, "a.ex", "ed25519:1"), rulesOf(t, fedinvite.RoomV11)
+	us, rules := invitetest.Signer("a.ex"), rulesOf(t, fedinvite.RoomV11)
 	for name, ask := range map[string]func(context.Context) error{
 		"keys": func(ctx context.Context) error {
 			_, err := client.FetchServerKeys(ctx, server)
@@ -65,7 +65,7 @@ func TestSwitchingProtocolsIsAnAnswerWithoutABody(t *testing.T) {
 		},
 		"invite": func(ctx context.Context) error {
 			_, err := client.SendInvite(ctx, fedclient.InviteRequest{
-				Event: inviteFor(t, "@b:"+string(server), us, rules), Signer: us, Keys: fedinvite.KeyMap{},
+				Event: inviteFor("@b:"+string(server), us, rules), Signer: us, Keys: fedinvite.KeyMap{},
 			})
 			return err
 		},

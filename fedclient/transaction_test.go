@@ -17,7 +17,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -65,7 +65,7 @@ func anEvent(t testing.TB, version fedinvite.RoomVersion, n int, content string)
 	}
 	e, err := fedinvite.NewLeave(t.Context(), fedinvite.Draft{
 		RoomID: room, Sender: "@a:a.ex", Invitee: fmt.Sprintf("@b%d:b.ex", n), Depth: 7, Time: now, Content: json.RawMessage(content),
-	}, rules, testkey.Signer(t, "a.ex", "ed25519:1"))
+	}, rules, invitetest.Signer("a.ex"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func anEvent(t testing.TB, version fedinvite.RoomVersion, n int, content string)
 }
 
 func TestTransactionsOfEveryRoomVersion(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	l := newListener(t, us, nil)
 	for _, version := range fedinvite.RoomVersions() {
 		var events []*fedinvite.Event
@@ -107,7 +107,7 @@ func TestTransactionsOfEveryRoomVersion(t *testing.T) {
 
 // Numbers that canonical JSON does not have are in events of old rooms.
 func TestTransactionsLeaveEventsAsTheyAre(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	l := newListener(t, us, answerJSON(200, `{"pdus":{}}`))
 	raw := `{"auth_events":[],"content":{"n":1.50,"big":123456789012345678901234567890},"depth":1,"hashes":{},"origin_server_ts":1,` +
 		`"prev_events":[],"room_id":"!r:a.ex","sender":"@a:a.ex","type":"x","unsigned":{"age":5}}`
@@ -130,7 +130,7 @@ func TestTransactionsLeaveEventsAsTheyAre(t *testing.T) {
 }
 
 func TestTransactionOf50LargeEvents(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	l := newListener(t, us, answerJSON(200, `{"pdus":{}}`))
 	large := `{"reason":"` + strings.Repeat("x", 64000) + `"}`
 	var events []*fedinvite.Event
@@ -169,7 +169,7 @@ func TestTransactionsThatCannotBe(t *testing.T) {
 		"bad signer":     func(tx *fedclient.Transaction) { tx.Signer = renamed{tx.Signer, "a\".ex\n"} },
 	} {
 		tx := fedclient.Transaction{
-			ID: "1", Destination: "b.ex", Events: []*fedinvite.Event{e}, Time: now, Signer: testkey.Signer(t, "a.ex", "ed25519:1"),
+			ID: "1", Destination: "b.ex", Events: []*fedinvite.Event{e}, Time: now, Signer: invitetest.Signer("a.ex"),
 		}
 		change(&tx)
 		if failed, err := client.SendTransaction(t.Context(), tx); err == nil || failed != nil {
@@ -190,7 +190,7 @@ func TestEventsThatAreTooDeepForATransaction(t *testing.T) {
 		tx := fedclient.Transaction{
 			ID: "1", Destination: "b.ex", Time: now,
 			Events: []*fedinvite.Event{anEvent(t, fedinvite.RoomV11, 0, ""), anEvent(t, fedinvite.RoomV11, 1, string(nested(levels)))},
-			Signer: signerFunc{testkey.Signer(t, "a.ex", "ed25519:1"), func(string) error { signed++; return nil }},
+			Signer: signerFunc{invitetest.Signer("a.ex"), func(string) error { signed++; return nil }},
 		}
 		_, err := client.SendTransaction(t.Context(), tx)
 		if !errors.Is(err, want) || (err == nil) != (want == nil) || (asked == 1) != (want == nil) || (signed == 1) != (want == nil) {
@@ -211,7 +211,7 @@ type renamed struct {
 func (r renamed) ServerName() fedinvite.ServerName { return r.name }
 
 func TestAnswersToTransactions(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	e := anEvent(t, fedinvite.RoomV11, 0, "")
 	l := newListener(t, us, nil)
 	pdu := func(result string) http.HandlerFunc {
@@ -275,7 +275,7 @@ func TestAnswersToTransactions(t *testing.T) {
 }
 
 func TestTransactionEndsWithTheContext(t *testing.T) {
-	us := testkey.Signer(t, "a.ex", "ed25519:1")
+	us := invitetest.Signer("a.ex")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	l := newListener(t, us, hangsUntil(cancel))
@@ -297,7 +297,7 @@ func FuzzAnswersToTransactions(f *testing.F) {
 			return response(200, map[string]string{"Content-Type": "application/json"}, string(answer)), nil
 		}))
 		failed, err := client.SendTransaction(t.Context(), fedclient.Transaction{
-			ID: "1", Destination: "b.ex", Events: []*fedinvite.Event{e}, Time: now, Signer: testkey.Signer(t, "a.ex", "ed25519:1"),
+			ID: "1", Destination: "b.ex", Events: []*fedinvite.Event{e}, Time: now, Signer: invitetest.Signer("a.ex"),
 		})
 		if err != nil && (!errors.Is(err, fedclient.ErrReply) || failed != nil) {
 			t.Errorf("got %v, %v", failed, err)

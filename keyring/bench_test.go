@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -88,7 +88,7 @@ func BenchmarkVerifyKey(b *testing.B) {
 
 // With a Local that is as cheap as it can be: what it costs more is the caller's.
 func BenchmarkVerifyKeyLocal(b *testing.B) {
-	us := testkey.Signer(b, "us.example", "ed25519:1")
+	us := invitetest.Signer("us.example")
 	for what, local := range map[string]keyring.Local{
 		"Signers": keyring.Signers(us),
 		"bare": func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
@@ -138,7 +138,7 @@ func BenchmarkVerifyKeyFromStore(b *testing.B) {
 // All that a look-up of a new server costs beside the network. Limit: the Ed25519 check of
 // its document, and half as much again.
 func BenchmarkFetch(b *testing.B) {
-	a := testkey.Signer(b, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	document := documentOf("a.ex", start.Add(day), a).signed(b, a)
 	fetcher := keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return document, nil })
 	b.ReportAllocs()
@@ -181,7 +181,7 @@ func TestNothingLargeIsKeptInMemory(t *testing.T) {
 		return s
 	}
 	good := keyring.FetcherFunc(func(_ context.Context, name fedinvite.ServerName) ([]byte, error) {
-		a := testkey.Signer(t, fedinvite.ServerName(strings.Clone(string(name))), "ed25519:1")
+		a := invitetest.Signer(fedinvite.ServerName(strings.Clone(string(name))))
 		return documentOf(a.ServerName(), start.Add(day), a).signed(t, a), nil
 	})
 	down := keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, errDown })

@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 func TestPlumbing32DocumentOfAnotherServer(t *testing.T) {
 	s := newScene(t)
-	victim, evil := testkey.Signer(t, "victim.ex", "ed25519:1"), testkey.Signer(t, "evil.ex", "ed25519:1")
+	victim, evil := invitetest.Signer("victim.ex"), invitetest.Signer("evil.ex")
 	s.net.publish("victim.ex", documentOf("victim.ex", start.Add(day), victim).signed(t, victim))
 	s.current(victim)
 
@@ -32,7 +32,7 @@ func TestPlumbing32DocumentOfAnotherServer(t *testing.T) {
 }
 
 func TestPlumbing33UnusableKeysAreIgnored(t *testing.T) {
-	good := testkey.Signer(t, "a.ex", "ed25519:good")
+	good := invitetest.SignerWithKey("a.ex", "ed25519:good")
 	for name, public := range map[string][]byte{
 		"5 bytes":     []byte("short"),
 		"nothing":     {},
@@ -57,8 +57,8 @@ func TestPlumbing33UnusableKeysAreIgnored(t *testing.T) {
 }
 
 func TestPlumbing34UnsignedDocument(t *testing.T) {
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
-	elsewhere := testkey.Signer(t, "b.ex", "ed25519:1")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
+	elsewhere := invitetest.Signer("b.ex")
 	for name, raw := range map[string][]byte{
 		"unsigned":                  documentOf("a.ex", start.Add(day), a).signed(t),
 		"signed by an unlisted key": documentOf("a.ex", start.Add(day), a).signed(t, b),
@@ -79,7 +79,7 @@ func TestPlumbing34UnsignedDocument(t *testing.T) {
 
 func TestPlumbing35OnlyKeysThatSignedAreUsable(t *testing.T) {
 	s := newScene(t)
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a))
 	s.current(a)
 	s.unknown("a.ex", "ed25519:2")
@@ -87,7 +87,7 @@ func TestPlumbing35OnlyKeysThatSignedAreUsable(t *testing.T) {
 
 func TestAKeyWhoseOwnSignatureIsWrongSpoilsNoOther(t *testing.T) {
 	s := newScene(t)
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	text := documentOf("a.ex", start.Add(day), a, b).signed(t, a)
 	text = bytes.Replace(text, []byte(`"a.ex":{`), []byte(`"a.ex":{"ed25519:2":"`+strings.Repeat("A", 86)+`",`), 1)
 	s.net.publish("a.ex", text)
@@ -97,14 +97,13 @@ func TestAKeyWhoseOwnSignatureIsWrongSpoilsNoOther(t *testing.T) {
 
 func TestPlumbing36OldKeysMissing(t *testing.T) {
 	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+	a := s.publishes("a.ex")
 	s.current(a)
 }
 
 func TestPlumbing37To39OldKeysAreForEventsOnly(t *testing.T) {
 	s := newScene(t)
-	a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
+	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
 	ended := start.Add(-day)
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, ended)}).signed(t, a))
 	key, err := s.key("a.ex", "ed25519:0")
@@ -123,7 +122,7 @@ func TestPlumbing37To39OldKeysAreForEventsOnly(t *testing.T) {
 
 func TestAKeyListedAsOldAndCurrentIsOld(t *testing.T) {
 	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:1": expired(a, start)}).signed(t, a))
 	if key, err := s.key("a.ex", "ed25519:1"); err != nil || key.ExpiredAt.IsZero() {
 		t.Errorf("got %+v, %v", key, err)
@@ -133,7 +132,7 @@ func TestAKeyListedAsOldAndCurrentIsOld(t *testing.T) {
 func TestKeyIDsAsMetInTheWild(t *testing.T) {
 	s := newScene(t)
 	raw := documentOf("a.ex", start.Add(day))
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	raw = raw.withKey("ed25519:1", entryOf(a)).withKey("ed448:1", entryOf(a)).withKey("ed25519:", entryOf(a)).withKey("ed25519:x", "no object")
 	raw = raw.with("old_verify_keys", map[string]any{
 		"ed25519:a+b-c/d.e": expired(a, start), "ed25519:f": entryOf(a), "ed25519:g": map[string]any{"key": 7, "expired_ts": 1},
@@ -149,7 +148,7 @@ func TestKeyIDsAsMetInTheWild(t *testing.T) {
 }
 
 func TestMalformedDocuments(t *testing.T) {
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	good := func() document { return documentOf("a.ex", start.Add(day), a) }
 	sign := func(text string) []byte {
 		signed, err := fedinvite.SignJSON(t.Context(), []byte(text), a)
@@ -230,7 +229,7 @@ func crowd(d document, name string, n int) document {
 }
 
 func TestExactlyTheLargestDocument(t *testing.T) {
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	text := documentOf("a.ex", start.Add(day), a).signed(t, a)
 	for n, ok := range map[int]bool{256 << 10: true, 256<<10 + 1: false} {
 		s := newScene(t)
@@ -245,7 +244,7 @@ func TestExactlyTheLargestDocument(t *testing.T) {
 
 // Whatever a server returns, nothing panics, and only keys that it proves count.
 func FuzzDocument(f *testing.F) {
-	a, b := testkey.Signer(f, "a.ex", "ed25519:1"), testkey.Signer(f, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	f.Add(documentOf("a.ex", start.Add(day), a, b).signed(f, a))
 	f.Add(documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:2": expired(b, start)}).signed(f, a))
 	f.Add([]byte(`{"server_name":"a.ex","verify_keys":{"ed25519:1":{"key":"AA"}},"valid_until_ts":1,"signatures":{"a.ex":{"ed25519:1":""}}}`))

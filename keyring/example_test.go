@@ -29,13 +29,13 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	publisher, err := keyring.NewPublishHandler(keyring.PublishConfig{Local: keyring.Signers(signer), Now: time.Now})
+	publisher, err := keyring.NewPublishHandler(keyring.PublishConfig{Local: keyring.Signers(signer)})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 
-	ring, err := keyring.New(keyring.Config{Fetcher: direct{publisher}, Now: time.Now})
+	ring, err := keyring.New(keyring.Config{Fetcher: direct{publisher}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,7 +54,7 @@ func Example() {
 // to the notary, and those that it does not know are asked themselves. What was found is
 // in the Store when the program starts again.
 func ExampleRing_Prefetch() {
-	notary, err := fedinvite.ParsePublicKey("Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw") // as its operator tells it
+	notary, err := keyring.ParseNotary("notary.example ed25519:a_key Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw") // as its operator tells it
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -63,9 +63,8 @@ func ExampleRing_Prefetch() {
 	ring, err := keyring.New(keyring.Config{
 		Fetcher:       keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, down }),
 		NotaryFetcher: silent{},
-		Notaries:      []keyring.Notary{{Server: "notary.example", Keys: map[fedinvite.KeyID]ed25519.PublicKey{"ed25519:a_key": notary}}},
+		Notaries:      []keyring.Notary{notary},
 		Store:         keyring.NewMemory(0), // or a Store of package sqlstore
-		Now:           time.Now,
 		Report:        func(server fedinvite.ServerName, err error) { fmt.Println("reported:", err) },
 	})
 	if err != nil {
@@ -76,12 +75,12 @@ func ExampleRing_Prefetch() {
 	var failed keyring.PrefetchError
 	if errors.As(err, &failed) {
 		for _, f := range failed {
-			fmt.Printf("%s: %v\n", f.Server, f.Err)
+			fmt.Println(f)
 		}
 	}
 	// Output:
-	// a.example: keyring: fetching the keys of "a.example": no route to host
-	// not a name: bad JSON: malformed identifier: server name "not a name"
+	// keyring: fetching keys: "a.example": no route to host
+	// malformed identifier: server name "not a name"
 }
 
 // silent is a NotaryFetcher whose notaries know nothing; a server uses fedclient.Client.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -177,6 +178,14 @@ func (s *scene) publishKeys(signers ...fedinvite.Signer) {
 	for _, a := range signers {
 		s.net.publish(a.ServerName(), documentOf(a.ServerName(), s.clock().Add(day), a).signed(s.t, a))
 	}
+}
+
+// publishes has a server publish its key, and returns that.
+func (s *scene) publishes(name fedinvite.ServerName) fedinvite.Signer {
+	s.t.Helper()
+	signer := invitetest.Signer(name)
+	s.publishKeys(signer)
+	return signer
 }
 
 func (s *scene) clock() time.Time {

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -36,7 +36,7 @@ func (v *vault) stored(t testing.TB, server fedinvite.ServerName) []keyring.Reco
 func TestWhatWasFetchedIsSavedBeforeTheLookUpEnds(t *testing.T) {
 	v := newVault()
 	s := newScene(t, withStore(v))
-	a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
+	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(-day))}).signed(t, a))
 	s.current(a)
 	v.counted(t, 1, 1)
@@ -51,9 +51,8 @@ func TestWhatWasFetchedIsSavedBeforeTheLookUpEnds(t *testing.T) {
 
 func TestARestartCostsNoRequest(t *testing.T) {
 	v := newVault()
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
 	before := newScene(t, withStore(v))
-	before.publishKeys(a)
+	a := before.publishes("a.ex")
 	before.current(a)
 
 	after := newScene(t, withStore(v))
@@ -66,7 +65,7 @@ func TestARestartCostsNoRequest(t *testing.T) {
 // Two processes share a Store: what one has asked a moment ago the other need not ask.
 func TestAServerIsAskedOnceAMinuteByAllProcesses(t *testing.T) {
 	v := newVault()
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	one, two := newScene(t, withStore(v)), newScene(t, withStore(v))
 	one.publishKeys(a)
 	one.current(a)
@@ -81,7 +80,7 @@ func TestAServerIsAskedOnceAMinuteByAllProcesses(t *testing.T) {
 func TestARenewalByAnotherProcessIsFoundInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault()
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		a := invitetest.Signer("a.ex")
 		one, two := newScene(t, withStore(v)), newScene(t, withStore(v))
 		for _, s := range []*scene{one, two} {
 			s.publishKeys(a)
@@ -99,7 +98,7 @@ func TestARenewalByAnotherProcessIsFoundInTheStore(t *testing.T) {
 // This process cannot reach the server, another can.
 func TestTheStoreIsAskedDuringTheBackOff(t *testing.T) {
 	v := newVault()
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	s := newScene(t, withStore(v))
 	for range 6 { // the pause is 16 minutes then
 		s.outage("a.ex", "ed25519:1")
@@ -127,8 +126,7 @@ func TestAStoreThatFailsIsReportedAndNoMore(t *testing.T) {
 	v := newVault()
 	v.err = errors.New("disk full")
 	s := newScene(t, withStore(v))
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
-	s.publishKeys(a)
+	a := s.publishes("a.ex")
 	s.current(a)
 	s.reported("a.ex", 2, v.err)
 	s.current(a)
@@ -146,8 +144,7 @@ func TestAStoreThatHangsIsLeftAlone(t *testing.T) {
 		begin := time.Now()
 		var all sync.WaitGroup
 		for i := range 3 { // no turn is held while they wait for the Store
-			a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
-			s.publishKeys(a)
+			a := s.publishes(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)))
 			all.Go(func() { s.current(a) })
 		}
 		all.Wait()
@@ -162,8 +159,7 @@ func TestAStoreThatHangsIsLeftAlone(t *testing.T) {
 		v.mu.Unlock()
 		look := func(name fedinvite.ServerName) {
 			t.Helper()
-			a := testkey.Signer(t, name, "ed25519:1")
-			s.publishKeys(a)
+			a := s.publishes(name)
 			s.current(a)
 		}
 		s.pass(10*time.Second - 1)
@@ -191,8 +187,7 @@ func TestLookUpsInTheStoreAreBounded(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		v.wait = nil
-		a := testkey.Signer(t, "a.ex", "ed25519:1") // to be refused is not held against the server
-		s.publishKeys(a)
+		a := s.publishes("a.ex") // to be refused is not held against the server
 		s.current(a)
 	})
 }
@@ -206,7 +201,7 @@ func (c careless) Load(context.Context, []fedinvite.ServerName) ([]keyring.Recor
 func (c careless) Save(context.Context, []keyring.Record) error { return nil }
 
 func TestRecordsOfTheStoreAreChecked(t *testing.T) {
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	good := keyring.Record{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(day), Fetched: start}
 	with := func(change func(r *keyring.Record)) keyring.Record {
 		r := good
@@ -233,7 +228,7 @@ func TestRecordsOfTheStoreAreChecked(t *testing.T) {
 
 // What was saved while a clock was ahead says nothing: its server is asked.
 func TestRecordsFromAClockThatIsAheadArePassedOver(t *testing.T) {
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	document := documentOf("a.ex", start.Add(day), b).with("old_verify_keys", map[string]any{"ed25519:1": expired(a, start)}).signed(t, b)
 	fetched := keyring.Record{Server: "a.ex", KeyID: "ed25519:2", Public: b.Public(), ValidUntil: start.Add(-time.Hour), Fetched: start}
 	for name, r := range map[string]keyring.Record{
@@ -268,7 +263,7 @@ func TestRecordsFromAClockThatIsAheadArePassedOver(t *testing.T) {
 func TestAClockThatWasAheadDoesNotProlongAKeyForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault()
-		a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		wrong := newScene(t, withStore(v))
 		wrong.pass(365 * day)
 		wrong.publishKeys(a)
@@ -296,9 +291,8 @@ func TestALongerValidityInTheStoreEndsARenewalOnlyIfItWasFetchedLater(t *testing
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newVault()
-				a := testkey.Signer(t, "a.ex", "ed25519:1")
 				s := newScene(t, withStore(v))
-				s.publishKeys(a)
+				a := s.publishes("a.ex")
 				s.looked(a, 1)
 				r := keyring.Record{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(7 * day), Fetched: c.fetched}
 				if err := v.Memory.Save(t.Context(), []keyring.Record{r}); err != nil {
@@ -315,7 +309,7 @@ func TestALongerValidityInTheStoreEndsARenewalOnlyIfItWasFetchedLater(t *testing
 func TestOfALongDocumentSixteenKeysAreSaved(t *testing.T) {
 	v := newVault()
 	s := newScene(t, withStore(v))
-	a, b, c := testkey.Signer(t, "a.ex", "ed25519:a"), testkey.Signer(t, "a.ex", "ed25519:b"), testkey.Signer(t, "a.ex", "ed25519:c")
+	a, b, c := invitetest.SignerWithKey("a.ex", "ed25519:a"), invitetest.SignerWithKey("a.ex", "ed25519:b"), invitetest.SignerWithKey("a.ex", "ed25519:c")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
 	s.current(a)
 	old := map[string]any{"ed25519:b": expired(b, start.Add(-100*day))}
@@ -356,7 +350,7 @@ func second(t testing.TB, a fedinvite.Signer) fedinvite.Signer {
 func keepFirst(c *keyring.Config) { c.KeepFirst = true }
 
 func TestANotaryIsNotFirstBeforeTheServer(t *testing.T) {
-	a, n, o := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t), newOffice(t)
+	a, n, o := invitetest.Signer("a.ex"), testNotary(t), newOffice(t)
 	fake := second(t, a)
 	v := newVault()
 	s := newScene(t, withStore(v), withNotaries(o, n), keepFirst)
@@ -378,7 +372,7 @@ func TestTheFirstBytesInTheStoreAreKept(t *testing.T) {
 	for name, stillDown := range map[string]bool{"it can be when saving": false, "it still cannot be": true} {
 		t.Run(name, func(t *testing.T) {
 			v := newVault()
-			a := testkey.Signer(t, "a.ex", "ed25519:1")
+			a := invitetest.Signer("a.ex")
 			b := second(t, a)
 			one := newScene(t, withStore(v), keepFirst)
 			one.publishKeys(a)
@@ -413,8 +407,8 @@ func TestTheFirstBytesInTheStoreAreKept(t *testing.T) {
 }
 
 func TestTheStoreDoesNotOverwriteWhatIsNewer(t *testing.T) {
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
-	wrong := testkey.Signer(t, "b.ex", "ed25519:1")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
+	wrong := invitetest.Signer("b.ex")
 	s := newScene(t, withStore(careless{{Server: "a.ex", KeyID: "ed25519:1", Public: wrong.Public(), ValidUntil: start.Add(-day), Fetched: start.Add(-2 * day)}}))
 	s.publishKeys(a)
 	s.current(a)
@@ -426,7 +420,7 @@ func TestTheStoreDoesNotOverwriteWhatIsNewer(t *testing.T) {
 
 func TestKeysOfNotariesAreStoredAsSecondHand(t *testing.T) {
 	v := newVault()
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	o := newOffice(t)
 	s := newScene(t, withStore(v), withNotaries(o, n))
 	o.tell(n, documentOf("a.ex", start.Add(day), a).signed(t, a))
@@ -445,7 +439,7 @@ func TestAKeyThatComesWithOtherBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := newVault()
 			s := newScene(t, withStore(v), func(c *keyring.Config) { c.KeepFirst = keepFirst })
-			first, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+			first, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 			second, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("second"))
 			if err != nil {
 				t.Fatal(err)
@@ -472,7 +466,7 @@ func TestAKeyThatComesWithOtherBytes(t *testing.T) {
 func TestAStoreAnswerForOneKeyIsNoAnswerForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault()
-		a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		before := newScene(t, withStore(v))
 		before.publishKeys(a)
 		before.current(a)

@@ -19,6 +19,13 @@ func TestMemoryIsAStore(t *testing.T) {
 	})
 }
 
+func TestTheStoreOfTheExampleIsOne(t *testing.T) {
+	storetest.Run(t, func(*testing.T) func() keyring.Store {
+		b := &bucket{values: make(map[fedinvite.ServerName][]byte)}
+		return func() keyring.Store { return bucketStore{b} }
+	})
+}
+
 func TestMemoryForgetsTheServerUnusedForLongest(t *testing.T) {
 	m := keyring.NewMemory(2)
 	save := func(server fedinvite.ServerName) {

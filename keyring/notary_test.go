@@ -16,14 +16,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
-func testNotary(t testing.TB) fedinvite.Signer { return testkey.Signer(t, "notary.ex", "ed25519:n") }
+func testNotary(t testing.TB) fedinvite.Signer {
+	return invitetest.SignerWithKey("notary.ex", "ed25519:n")
+}
 
 func TestANotaryIsAskedForAServerThatCannotBeHad(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	for name, direct := range map[string][]byte{
 		"down":           nil,
 		"a bad document": []byte("<html>"),
@@ -46,7 +48,7 @@ func TestANotaryIsAskedForAServerThatCannotBeHad(t *testing.T) {
 }
 
 func TestAnEventOfAnyTimeNeedsNoValidCopy(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	o := newOffice(t)
 	s := newScene(t, withNotaries(o, n))
 	o.tell(n, documentOf("a.ex", start.Add(-900*day), a).signed(t, a))
@@ -60,7 +62,7 @@ func TestAnEventOfAnyTimeNeedsNoValidCopy(t *testing.T) {
 }
 
 func TestNoNotaryIsAskedWhenTheServerAnswers(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	o := newOffice(t)
 	s := newScene(t, withNotaries(o, n))
 	s.publishKeys(a)
@@ -75,7 +77,7 @@ func TestNoNotaryIsAskedWhenTheServerAnswers(t *testing.T) {
 
 // A server need not list keys that it has given up; a notary may have seen them.
 func TestANotaryIsAskedForAKeyOfOldEventsThatTheServerListsNoLonger(t *testing.T) {
-	a, old, n := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0"), testNotary(t)
+	a, old, n := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0"), testNotary(t)
 	o := newOffice(t)
 	s := newScene(t, withNotaries(o, n))
 	s.publishKeys(a)
@@ -91,7 +93,7 @@ func TestANotaryIsAskedForAKeyOfOldEventsThatTheServerListsNoLonger(t *testing.T
 // The notary has an old copy only: for a request the server itself is asked, for old
 // events the copy serves.
 func TestPlumbing42StaleNotaryAnswerIsFollowedByADirectFetch(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	stale := documentOf("a.ex", start.Add(-day), a).signed(t, a)
 
 	t.Run("the server answers", func(t *testing.T) {
@@ -117,7 +119,7 @@ func TestPlumbing42StaleNotaryAnswerIsFollowedByADirectFetch(t *testing.T) {
 		s.outage("a.ex", "ed25519:2")
 	})
 	t.Run("another key than the one wanted", func(t *testing.T) {
-		b := testkey.Signer(t, "a.ex", "ed25519:2")
+		b := invitetest.SignerWithKey("a.ex", "ed25519:2")
 		o := newOffice(t)
 		s := newScene(t, withNotaries(o, n), notariesFirst)
 		o.tell(n, documentOf("a.ex", start.Add(day), a).signed(t, a))
@@ -139,7 +141,7 @@ func TestPlumbing42StaleNotaryAnswerIsFollowedByADirectFetch(t *testing.T) {
 // What a notary does not know is not the server's word.
 func TestANotaryAnswerForOneKeyIsNoAnswerForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b, c := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2"), testkey.Signer(t, "a.ex", "ed25519:3")
+		a, b, c := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2"), invitetest.SignerWithKey("a.ex", "ed25519:3")
 		n, o := testNotary(t), newOffice(t)
 		s := newScene(t, withNotaries(o, n), notariesFirst)
 		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b, c).signed(t, a, b, c))
@@ -165,7 +167,7 @@ func TestANotaryAnswerForOneKeyIsNoAnswerForAnother(t *testing.T) {
 }
 
 func TestAKeyThatTheNotaryDoesNotKnowIsAskedForWithoutAPause(t *testing.T) {
-	a, b, n := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2"), testNotary(t)
+	a, b, n := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2"), testNotary(t)
 	o := newOffice(t)
 	s := newScene(t, withNotaries(o, n), notariesFirst)
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
@@ -177,7 +179,7 @@ func TestAKeyThatTheNotaryDoesNotKnowIsAskedForWithoutAPause(t *testing.T) {
 }
 
 func TestNotariesFirstSpareTheServer(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	o := newOffice(t)
 	s := newScene(t, withNotaries(o, n), notariesFirst)
 	s.publishKeys(a)
@@ -187,7 +189,7 @@ func TestNotariesFirstSpareTheServer(t *testing.T) {
 }
 
 func TestPlumbing43NotaryAnswerWithoutPinnedSignature(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	document := documentOf("a.ex", start.Add(day), a).signed(t, a)
 	forger, err := fedinvite.NewSigner("notary.ex", "ed25519:n", ed25519Key("forger"))
 	if err != nil {
@@ -199,8 +201,8 @@ func TestPlumbing43NotaryAnswerWithoutPinnedSignature(t *testing.T) {
 		"none":                        answerOf(document),
 		"none, twice":                 answerOf(document, document),
 		"of another key":              sign(forger),
-		"under another key ID":        sign(testkey.Signer(t, "notary.ex", "ed25519:m")),
-		"of another server":           sign(testkey.Signer(t, "b.ex", "ed25519:n")),
+		"under another key ID":        sign(invitetest.SignerWithKey("notary.ex", "ed25519:m")),
+		"of another server":           sign(invitetest.SignerWithKey("b.ex", "ed25519:n")),
 		"of three bytes":              answerOf(bytes.Replace(document, []byte(`"signatures":{`), []byte(`"signatures":{"notary.ex":{"ed25519:n":"AAAA"},`), 1)),
 		"that is no string":           answerOf(bytes.Replace(document, []byte(`"signatures":{`), []byte(`"signatures":{"notary.ex":{"ed25519:n":7},`), 1)),
 		"of a document changed since": spoil(`"valid_until_ts":17`, `"valid_until_ts":18`),
@@ -219,7 +221,7 @@ func TestPlumbing43NotaryAnswerWithoutPinnedSignature(t *testing.T) {
 	t.Run("the pinned one beside others", func(t *testing.T) {
 		o := newOffice(t)
 		s := newScene(t, withNotaries(o, n))
-		signed, err := fedinvite.SignJSON(t.Context(), document, testkey.Signer(t, "notary.ex", "ed25519:m"))
+		signed, err := fedinvite.SignJSON(t.Context(), document, invitetest.SignerWithKey("notary.ex", "ed25519:m"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +232,7 @@ func TestPlumbing43NotaryAnswerWithoutPinnedSignature(t *testing.T) {
 
 // What a notary returns passes the same checks as what the server itself returns.
 func TestNotarizedDocumentsAreChecked(t *testing.T) {
-	a, b, n := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex", "ed25519:1"), testNotary(t)
+	a, b, n := invitetest.Signer("a.ex"), invitetest.Signer("b.ex"), testNotary(t)
 	forged, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("evil"))
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +266,7 @@ func TestNotarizedDocumentsAreChecked(t *testing.T) {
 }
 
 func TestMalformedNotaryAnswers(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	good := notarized(t, n, documentOf("a.ex", start.Add(day), a).signed(t, a))
 	element := good[len(`{"server_keys":[`) : len(good)-len("]}")]
 	many := func(n int) []byte { return answerOf(slices.Repeat([][]byte{element}, n)...) }
@@ -325,7 +327,7 @@ func TestMalformedNotaryAnswers(t *testing.T) {
 // twice.
 func TestSeveralNotarizedDocumentsOfOneServer(t *testing.T) {
 	n := testNotary(t)
-	now, old, older := testkey.Signer(t, "a.ex", "ed25519:3"), testkey.Signer(t, "a.ex", "ed25519:2"), testkey.Signer(t, "a.ex", "ed25519:1")
+	now, old, older := invitetest.SignerWithKey("a.ex", "ed25519:3"), invitetest.SignerWithKey("a.ex", "ed25519:2"), invitetest.Signer("a.ex")
 	first := documentOf("a.ex", start.Add(-90*day), older).signed(t, older)
 	second := documentOf("a.ex", start.Add(-day), old).with("old_verify_keys", map[string]any{"ed25519:1": expired(older, start.Add(-95*day))}).signed(t, old)
 	third := documentOf("a.ex", start.Add(day), now).signed(t, now)
@@ -356,7 +358,7 @@ func TestSeveralNotarizedDocumentsOfOneServer(t *testing.T) {
 
 func TestANotaryCannotOutweighTheServer(t *testing.T) {
 	n := testNotary(t)
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	t.Run("other bytes", func(t *testing.T) {
 		o := newOffice(t)
 		s := newScene(t, withNotaries(o, n))
@@ -403,10 +405,10 @@ func TestANotaryCannotOutweighTheServer(t *testing.T) {
 }
 
 func TestNotariesAreAskedOneAfterAnother(t *testing.T) {
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	n := make([]fedinvite.Signer, 5)
 	for i := range n {
-		n[i] = testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("n%d.ex", i)), "ed25519:n")
+		n[i] = invitetest.SignerWithKey(fedinvite.ServerName(fmt.Sprintf("n%d.ex", i)), "ed25519:n")
 	}
 	o := newOffice(t)
 	s := newScene(t, withNotaries(o, n[1:]...))
@@ -465,7 +467,7 @@ func TestANotaryThatFailsIsLeftAlone(t *testing.T) {
 // others need it.
 func TestSlowServersOfOneDomainDoNotTurnANotaryOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, n, o := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t), newOffice(t)
+		a, n, o := invitetest.Signer("a.ex"), testNotary(t), newOffice(t)
 		s := newScene(t, withNotaries(o, n))
 		answer := notarized(t, n, documentOf("a.ex", start.Add(7*day), a).signed(t, a))
 		o.answer = func(ctx context.Context, _ fedinvite.ServerName, q query) ([]byte, error) {
@@ -508,7 +510,7 @@ func TestOneQuestionTriesANotaryThatFailed(t *testing.T) {
 
 // What one server publishes must not spoil the documents of others, nor the notary.
 func TestABadDocumentSpoilsNoOther(t *testing.T) {
-	a, b, n := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex", "ed25519:1"), testNotary(t)
+	a, b, n := invitetest.Signer("a.ex"), invitetest.Signer("b.ex"), testNotary(t)
 	signed := func(a fedinvite.Signer) []byte {
 		d, err := fedinvite.SignJSON(t.Context(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a), n)
 		if err != nil {
@@ -625,8 +627,8 @@ func TestAServerWhoseDocumentsFillAnAnswer(t *testing.T) {
 
 // Of a server with more the first 64 documents count.
 func TestTheDocumentsOfOneServerAreBounded(t *testing.T) {
-	a, n, o := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t), newOffice(t)
-	b := testkey.Signer(t, "a.ex", "ed25519:2")
+	a, n, o := invitetest.Signer("a.ex"), testNotary(t), newOffice(t)
+	b := invitetest.SignerWithKey("a.ex", "ed25519:2")
 	s := newScene(t, withNotaries(o, n))
 	o.tell(n, append(slices.Repeat([][]byte{documentOf("a.ex", start.Add(day), a).signed(t, a)}, 64), documentOf("a.ex", start.Add(day), b).signed(t, b))...)
 	s.current(a)
@@ -635,7 +637,7 @@ func TestTheDocumentsOfOneServerAreBounded(t *testing.T) {
 }
 
 func TestANotarysKeyThatIsRefused(t *testing.T) {
-	a, n, o := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t), newOffice(t)
+	a, n, o := invitetest.Signer("a.ex"), testNotary(t), newOffice(t)
 	s := newScene(t, withNotaries(o, n), func(c *keyring.Config) {
 		c.Refused = func(key ed25519.PublicKey) bool { return key.Equal(n.Public()) }
 	})
@@ -719,7 +721,7 @@ func TestNewRefusesBadNotaries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := keyring.New(keyring.Config{
 				Fetcher: newNetwork(), Now: time.Now, NotaryFetcher: newOffice(t), Notaries: c.notaries,
-				Local: keyring.Signers(testkey.Signer(t, "us.ex", "ed25519:1")),
+				Local: keyring.Signers(invitetest.Signer("us.ex")),
 			})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Config.Notaries") {
 				t.Errorf("got %v", err)
@@ -745,7 +747,7 @@ type both struct {
 }
 
 func TestTheFetcherAsksNotariesIfItCan(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	o := newOffice(t)
 	pinned := map[fedinvite.KeyID]ed25519.PublicKey{n.KeyID(): n.Public()}
 	s := newScene(t, func(c *keyring.Config) {
@@ -760,7 +762,7 @@ func TestTheFetcherAsksNotariesIfItCan(t *testing.T) {
 // Whatever a notary returns, nothing panics, and only keys count that it has signed and
 // the server has proved.
 func FuzzNotaryAnswer(f *testing.F) {
-	a, n := testkey.Signer(f, "a.ex", "ed25519:1"), testNotary(f)
+	a, n := invitetest.Signer("a.ex"), testNotary(f)
 	document := documentOf("a.ex", start.Add(day), a).signed(f, a)
 	f.Add(notarized(f, n, document))
 	f.Add(notarized(f, n, document, document))

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -22,7 +22,7 @@ import (
 func signersOf(t testing.TB, prefix string, n int) []fedinvite.Signer {
 	signers := make([]fedinvite.Signer, n)
 	for i := range signers {
-		signers[i] = testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("%s%03d.ex", prefix, i)), "ed25519:1")
+		signers[i] = invitetest.Signer(fedinvite.ServerName(fmt.Sprintf("%s%03d.ex", prefix, i)))
 	}
 	return signers
 }
@@ -99,7 +99,7 @@ func TestPrefetchAsksOneAfterAnother(t *testing.T) {
 	// A stale copy, and one with more keys than were asked for, of which one is missing:
 	// counting keys would not do.
 	documents["direct000.ex"] = documentOf("direct000.ex", start.Add(-day), direct[0]).signed(t, direct[0])
-	more := testkey.Signer(t, "notarized000.ex", "ed25519:2")
+	more := invitetest.SignerWithKey("notarized000.ex", "ed25519:2")
 	documents["notarized000.ex"] = documentOf("notarized000.ex", start.Add(day), notarized[0], more).signed(t, notarized[0], more)
 	o.answer = func(_ context.Context, _ fedinvite.ServerName, q query) ([]byte, error) {
 		var some [][]byte
@@ -156,7 +156,7 @@ func TestPrefetchAsksOneAfterAnother(t *testing.T) {
 }
 
 func TestPrefetchOfWhatNeedsNoKeys(t *testing.T) {
-	us, broken := testkey.Signer(t, "us.ex", "ed25519:1"), errors.New("no HSM")
+	us, broken := invitetest.Signer("us.ex"), errors.New("no HSM")
 	v, o := newVault(), newOffice(t)
 	s := newScene(t, withStore(v), withNotaries(o, testNotary(t)), func(c *keyring.Config) {
 		c.Local = func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
@@ -177,7 +177,7 @@ func TestPrefetchOfWhatNeedsNoKeys(t *testing.T) {
 	if len(errs) != 3 || !errors.Is(errs["a/b"], fedinvite.ErrIdentifier) || !errors.Is(errs[""], fedinvite.ErrIdentifier) || !errors.Is(errs["broken.ex"], broken) {
 		t.Errorf("got %v", errs)
 	}
-	if want := `keys of a/b: ` + errs["a/b"].Error() + ", and those of 2 more servers"; err.Error() != want {
+	if want := errs["a/b"].Error() + ", and those of 2 more servers"; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
 	v.counted(t, 0, 0)
@@ -187,7 +187,7 @@ func TestPrefetchOfWhatNeedsNoKeys(t *testing.T) {
 }
 
 func TestPrefetchAsksNotariesForTheKeyThatRanOut(t *testing.T) {
-	a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+	a, n := invitetest.Signer("a.ex"), testNotary(t)
 	o := newOffice(t)
 	s := newScene(t, withNotaries(o, n))
 	s.publishKeys(a)
@@ -211,7 +211,7 @@ func TestPrefetchAsksNotariesForTheKeyThatRanOut(t *testing.T) {
 
 func TestPrefetchOfAServerWithoutAValidKey(t *testing.T) {
 	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(-day), a).signed(t, a))
 	for range 2 {
 		if errs := serverErrors(t, s.ring.Prefetch(t.Context(), []fedinvite.ServerName{"a.ex"})); !errors.Is(errs["a.ex"], fedinvite.ErrUnknownKey) {
@@ -352,8 +352,7 @@ func TestPrefetchIsBounded(t *testing.T) {
 func TestPrefetchAndLookUpsShareFlights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
-		s.publishKeys(a)
+		a := s.publishes("a.ex")
 		land := make(chan struct{})
 		s.net.wait = func(context.Context) { <-land }
 		var both sync.WaitGroup

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -53,7 +53,7 @@ func newHandler(t *testing.T, c keyring.PublishConfig) *keyring.PublishHandler {
 }
 
 func TestPublishedDocument(t *testing.T) {
-	a, b, old := testkey.Signer(t, "us.ex", "ed25519:a"), testkey.Signer(t, "us.ex", "ed25519:b"), testkey.Signer(t, "us.ex", "ed25519:old")
+	a, b, old := invitetest.SignerWithKey("us.ex", "ed25519:a"), invitetest.SignerWithKey("us.ex", "ed25519:b"), invitetest.SignerWithKey("us.ex", "ed25519:old")
 	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
 		return keyring.LocalKeys{
 			Signers: []fedinvite.Signer{a, b},
@@ -74,17 +74,8 @@ func TestPublishedDocument(t *testing.T) {
 	}
 }
 
-func TestARingReadsWhatIsPublished(t *testing.T) {
-	us := testkey.Signer(t, "us.ex", "ed25519:a")
-	s := newScene(t)
-	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
-	_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-	s.net.publish("us.ex", []byte(body))
-	s.current(us)
-}
-
 func TestDocumentIsSignedAgainAtHalfItsTime(t *testing.T) {
-	us := &countingSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a")}
+	us := &countingSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a")}
 	s := newScene(t)
 	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
 	get := func() string {
@@ -103,25 +94,10 @@ func TestDocumentIsSignedAgainAtHalfItsTime(t *testing.T) {
 	}
 }
 
-func TestDocumentIsSignedAgainWhenTheKeysChange(t *testing.T) {
-	a, b := testkey.Signer(t, "us.ex", "ed25519:a"), testkey.Signer(t, "us.ex", "ed25519:b")
-	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{a}}
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
-		return keys, nil
-	}})
-	_, before := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-	keys.Signers = []fedinvite.Signer{b}
-	keys.Old = map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:a": {Public: a.Public(), ExpiredAt: start}}
-	_, after := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-	if before == after || !strings.Contains(after, "ed25519:b") {
-		t.Error("the document is the old one")
-	}
-}
-
 func TestEachServerHasItsOwnDocument(t *testing.T) {
-	a := &countingSigner{Signer: testkey.Signer(t, "a.ex", "ed25519:1")}
-	b := &countingSigner{Signer: testkey.Signer(t, "b.ex", "ed25519:1")}
-	old := testkey.Signer(t, "b.ex", "ed25519:0")
+	a := &countingSigner{Signer: invitetest.Signer("a.ex")}
+	b := &countingSigner{Signer: invitetest.Signer("b.ex")}
+	old := invitetest.SignerWithKey("b.ex", "ed25519:0")
 	s := newScene(t)
 	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
 		switch server {
@@ -180,7 +156,7 @@ func (s *doorSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
 
 func TestADocumentIsSignedOnceForAllWhoAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error)}
+		us := &doorSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a"), door: make(chan error)}
 		h := newHandler(t, keyring.PublishConfig{Now: time.Now, Local: keyring.Signers(us)})
 		var all sync.WaitGroup
 		for range 100 {
@@ -201,7 +177,7 @@ func TestADocumentIsSignedOnceForAllWhoAsk(t *testing.T) {
 
 func TestTheEndOfOneRequestDoesNotEndTheSigningForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error)}
+		us := &doorSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a"), door: make(chan error)}
 		h := newHandler(t, keyring.PublishConfig{Now: time.Now, Local: keyring.Signers(us)})
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -225,7 +201,7 @@ func TestTheEndOfOneRequestDoesNotEndTheSigningForOthers(t *testing.T) {
 
 func TestASignerThatHangsIsGivenUpAfterTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error)}
+		us := &doorSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a"), door: make(chan error)}
 		h := newHandler(t, keyring.PublishConfig{Now: time.Now, Local: keyring.Signers(us)})
 		begin := time.Now()
 		if status, _ := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 500 || time.Since(begin) != 10*time.Second {
@@ -236,7 +212,7 @@ func TestASignerThatHangsIsGivenUpAfterTenSeconds(t *testing.T) {
 
 func TestTheLastDocumentIsServedWhenSigningFails(t *testing.T) {
 	outage := errors.New("no hardware")
-	us := &doorSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a"), door: make(chan error, 1)}
+	us := &doorSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a"), door: make(chan error, 1)}
 	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{us}}
 	s := newScene(t)
 	var reports []error
@@ -297,7 +273,7 @@ func TestTheLastDocumentIsServedWhenSigningFails(t *testing.T) {
 	if second == first {
 		t.Error("the signer is back, but the last document is served")
 	}
-	keys.Old = map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: testkey.Signer(t, "us.ex", "ed25519:0").Public(), ExpiredAt: start}}
+	keys.Old = map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: invitetest.SignerWithKey("us.ex", "ed25519:0").Public(), ExpiredAt: start}}
 	if status, _ := get(outage); status != 500 {
 		t.Errorf("%d when the keys are others", status)
 	}
@@ -305,7 +281,7 @@ func TestTheLastDocumentIsServedWhenSigningFails(t *testing.T) {
 
 func TestDocumentIsSignedAgainWhenTheClockWasSetBack(t *testing.T) {
 	for _, back := range []time.Duration{time.Second, 13 * time.Hour, 10 * 365 * day} {
-		us := &countingSigner{Signer: testkey.Signer(t, "us.ex", "ed25519:a")}
+		us := &countingSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a")}
 		s := newScene(t)
 		h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
 		ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
@@ -335,7 +311,7 @@ func TestFaultsOfOurKeysAreReported(t *testing.T) {
 // "Originating servers should avoid returning responses that expire in less than an hour."
 func TestWhatIsServedHoldsForAnHourAtLeast(t *testing.T) {
 	for _, validity := range []time.Duration{2 * time.Hour, 0, 9 * day} {
-		us := testkey.Signer(t, "us.ex", "ed25519:a")
+		us := invitetest.SignerWithKey("us.ex", "ed25519:a")
 		s := newScene(t)
 		h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us), Validity: validity})
 		for range 1000 {
@@ -353,7 +329,7 @@ func TestWhatIsServedHoldsForAnHourAtLeast(t *testing.T) {
 }
 
 func TestAnOldKeyThatComesLaterIsPublishedAtOnce(t *testing.T) {
-	us, old := testkey.Signer(t, "us.ex", "ed25519:a"), testkey.Signer(t, "us.ex", "ed25519:0")
+	us, old := invitetest.SignerWithKey("us.ex", "ed25519:a"), invitetest.SignerWithKey("us.ex", "ed25519:0")
 	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{us}}
 	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
 		return keys, nil
@@ -368,7 +344,7 @@ func TestAnOldKeyThatComesLaterIsPublishedAtOnce(t *testing.T) {
 }
 
 func TestManyAskAtOnce(t *testing.T) {
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex", "ed25519:1")
+	a, b := invitetest.Signer("a.ex"), invitetest.Signer("b.ex")
 	s := newScene(t)
 	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(a, b)})
 	var all sync.WaitGroup
@@ -386,7 +362,7 @@ func TestManyAskAtOnce(t *testing.T) {
 }
 
 func TestServerIsChosenByTheHost(t *testing.T) {
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "b.ex:443", "ed25519:1")
+	a, b := invitetest.Signer("a.ex"), invitetest.Signer("b.ex:443")
 	c := keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(a, b)}
 	plain := newHandler(t, c)
 	c.Default = "a.ex"
@@ -421,7 +397,7 @@ func TestServerIsChosenByTheHost(t *testing.T) {
 }
 
 func TestPublishPathsAndMethods(t *testing.T) {
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(testkey.Signer(t, "us.ex", "ed25519:a"))})
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))})
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -449,10 +425,10 @@ func TestPublishPathsAndMethods(t *testing.T) {
 }
 
 func TestPublishingFaultsAreOurs(t *testing.T) {
-	us := testkey.Signer(t, "us.ex", "ed25519:a")
+	us := invitetest.SignerWithKey("us.ex", "ed25519:a")
 	for name, local := range map[string]keyring.LocalKeys{
 		"no signer":                      {},
-		"a signer of another server":     {Signers: []fedinvite.Signer{testkey.Signer(t, "other.ex", "ed25519:a")}},
+		"a signer of another server":     {Signers: []fedinvite.Signer{invitetest.SignerWithKey("other.ex", "ed25519:a")}},
 		"an old key without its end":     {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: us.Public()}}},
 		"a key that is old and in use":   {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:a": {Public: us.Public(), ExpiredAt: start}}},
 		"an old key of 5 bytes":          {Signers: []fedinvite.Signer{us}, Old: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: []byte("short"), ExpiredAt: start}}},
@@ -479,11 +455,20 @@ type failingSigner struct{ fedinvite.Signer }
 func (failingSigner) Sign(context.Context, []byte) ([]byte, error) { return nil, errors.New("secret") }
 
 func TestNewPublishHandlerNamesWhatIsMissing(t *testing.T) {
-	local := keyring.Signers()
+	local := keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))
+	broken := func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+		return keyring.LocalKeys{}, errDown
+	}
+	empty := func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+		return keyring.LocalKeys{}, nil
+	}
 	for want, c := range map[string]keyring.PublishConfig{
 		"Local":    {Now: time.Now},
-		"Now":      {Local: local},
 		"Validity": {Now: time.Now, Local: local, Validity: 2*time.Hour - 1},
+		`Default: "other.ex": not a local server or user`:  {Local: local, Default: "other.ex"},
+		`Default: malformed identifier: server name "a/b"`: {Local: local, Default: "a/b"},
+		`Default: "us.ex": connection refused`:             {Local: broken, Default: "us.ex"},
+		`PublishConfig.Default: no signing key of "us.ex"`: {Local: empty, Default: "us.ex"},
 	} {
 		if _, err := keyring.NewPublishHandler(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want the name %s", err, want)
@@ -492,7 +477,7 @@ func TestNewPublishHandlerNamesWhatIsMissing(t *testing.T) {
 }
 
 func TestOtherMethodsAreToldTheAllowedOnes(t *testing.T) {
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(testkey.Signer(t, "us.ex", "ed25519:a"))})
+	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("DELETE", "https://us.ex/_matrix/key/v2/server", nil))
 	if got := w.Header().Get("Allow"); w.Code != 405 || got != "GET, HEAD" {

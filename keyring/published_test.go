@@ -11,13 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
 func TestReadDocument(t *testing.T) {
-	a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
-	notary := testkey.Signer(t, "notary.ex", "ed25519:n")
+	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
+	notary := invitetest.SignerWithKey("notary.ex", "ed25519:n")
 	far := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	raw := documentOf("a.ex", far, a).
 		with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(-day))}).signed(t, a, notary)
@@ -41,7 +41,7 @@ func TestReadDocument(t *testing.T) {
 }
 
 func TestValidityIsTheLesserOfWhatTheDocumentSaysAndSevenDays(t *testing.T) {
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	for _, says := range []time.Time{
 		time.UnixMilli(0), start.Add(-day), start, start.Add(7*day - time.Millisecond), start.Add(7 * day),
 		start.Add(7*day + time.Millisecond), time.UnixMilli(1<<53 - 1),
@@ -62,8 +62,8 @@ func TestValidityIsTheLesserOfWhatTheDocumentSaysAndSevenDays(t *testing.T) {
 }
 
 func TestIgnoredKeysAreNamedWithTheReason(t *testing.T) {
-	a, b := testkey.Signer(t, "a.ex", "ed25519:a"), testkey.Signer(t, "a.ex", "ed25519:b")
-	both := testkey.Signer(t, "a.ex", "ed25519:both")
+	a, b := invitetest.SignerWithKey("a.ex", "ed25519:a"), invitetest.SignerWithKey("a.ex", "ed25519:b")
+	both := invitetest.SignerWithKey("a.ex", "ed25519:both")
 	d := documentOf("a.ex", start.Add(day), a, b, both).
 		withKey("ed25519:five", map[string]any{"key": "c2hvcnQ"}).
 		withKey("ed25519:forged", entryOf(b)).
@@ -114,7 +114,7 @@ func TestIgnoredKeysAreNamedWithTheReason(t *testing.T) {
 }
 
 func TestADocumentWithoutItsSignaturesCanStillBeLookedAt(t *testing.T) {
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	old := map[string]any{"ed25519:0": expired(b, start)}
 	got, err := keyring.ReadDocument(documentOf("a.ex", start, a).with("old_verify_keys", old).signed(t, b), "a.ex", start)
 	if !errors.Is(err, fedinvite.ErrUnknownKey) || !errors.Is(err, fedinvite.ErrSignature) {
@@ -135,7 +135,7 @@ func TestADocumentWithoutItsSignaturesCanStillBeLookedAt(t *testing.T) {
 }
 
 func TestSignersOfAnyFormAreListed(t *testing.T) {
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	raw := documentOf("a.ex", start, a).with("signatures", map[string]any{
 		"": map[string]any{"": 7}, "b.ex": []int{}, "c.ex": map[string]any{"x:2": "", "x:1": nil},
 	}).signed(t)
@@ -151,7 +151,7 @@ func TestSignersOfAnyFormAreListed(t *testing.T) {
 
 // What a Ring uses of a document is what is shown of it.
 func FuzzReadDocument(f *testing.F) {
-	a, b := testkey.Signer(f, "a.ex", "ed25519:1"), testkey.Signer(f, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	f.Add(documentOf("a.ex", start.Add(day), a, b).signed(f, a))
 	f.Add(documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:2": expired(b, start)}).signed(f, a, b))
 	f.Fuzz(func(t *testing.T, raw []byte) {

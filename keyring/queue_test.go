@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -19,7 +19,7 @@ func slowNetwork(t *testing.T, delay time.Duration) keyring.Fetcher {
 	return keyring.FetcherFunc(func(ctx context.Context, name fedinvite.ServerName) ([]byte, error) {
 		select {
 		case <-time.After(delay):
-			s := testkey.Signer(t, name, "ed25519:1")
+			s := invitetest.Signer(name)
 			return documentOf(name, time.Now().Add(day), s).signed(t, s), nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -89,7 +89,7 @@ func TestAQuarterOfTheTurnsIsKeptForKnownServers(t *testing.T) {
 		s := newScene(t)
 		known := make([]fedinvite.Signer, 32)
 		for i := range known {
-			known[i] = testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("known%d.ex", i)), "ed25519:1")
+			known[i] = invitetest.Signer(fedinvite.ServerName(fmt.Sprintf("known%d.ex", i)))
 		}
 		s.publishKeys(known...)
 		for _, a := range known {
@@ -116,9 +116,8 @@ func TestAQuarterOfTheTurnsIsKeptForKnownServers(t *testing.T) {
 func TestTarpitsDoNotKeepTheStoreFromAnswering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault()
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
 		before := newScene(t, withStore(v))
-		before.publishKeys(a)
+		a := before.publishes("a.ex")
 		before.current(a)
 
 		s := newScene(t, withStore(v), func(c *keyring.Config) { c.MaxFetches = 1 })
@@ -139,7 +138,7 @@ func TestTenThousandLookUpsOfAThousandServersMakeAThousandFetches(t *testing.T) 
 	documents := newNetwork()
 	signers := make([]fedinvite.Signer, servers)
 	for i := range signers {
-		a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
+		a := invitetest.Signer(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)))
 		documents.publish(a.ServerName(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a))
 		signers[i] = a
 	}
@@ -177,8 +176,7 @@ func TestAnAnswerThatMemoryHasNoRoomForStillServes(t *testing.T) {
 		s.net.wait = func(context.Context) { <-land }
 		var all sync.WaitGroup
 		for i := range 40 {
-			a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
-			s.publishKeys(a)
+			a := s.publishes(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)))
 			for range 3 {
 				all.Go(func() { s.current(a) })
 			}
@@ -213,8 +211,7 @@ func TestWaitingInVainCostsNoTurn(t *testing.T) {
 			s.outage(fedinvite.ServerName(fmt.Sprintf("made-up%d.ex", i)), "ed25519:1")
 		}
 		close(held)
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
-		s.publishKeys(a)
+		a := s.publishes("a.ex")
 		s.current(a)
 	})
 }
@@ -255,8 +252,7 @@ func TestTheServersOfOneDomainGetAnEighthOfTheTurns(t *testing.T) {
 				if fetches != 8 {
 					t.Errorf("%d fetches at a time", fetches)
 				}
-				a := testkey.Signer(t, "a.ex", "ed25519:1")
-				s.publishKeys(a)
+				a := s.publishes("a.ex")
 				s.current(a)
 			})
 		})
@@ -283,13 +279,13 @@ func TestServersWhoseKeysRunOutAtOnceDoNotFillTheQueues(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const evil = 1500
 				s := newScene(t)
-				honest, stranger := signersOf(t, "honest", 40), testkey.Signer(t, "new.ex", "ed25519:1")
+				honest, stranger := signersOf(t, "honest", 40), invitetest.Signer("new.ex")
 				s.publishKeys(honest...)
 				for _, a := range honest {
 					s.current(a)
 				}
 				for i := range evil {
-					a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf(format, i)), "ed25519:1")
+					a := invitetest.Signer(fedinvite.ServerName(fmt.Sprintf(format, i)))
 					s.net.publish(a.ServerName(), documentOf(a.ServerName(), start, a).signed(t, a))
 					s.current(a)
 				}
@@ -318,8 +314,7 @@ func TestServersWhoseKeysRunOutAtOnceDoNotFillTheQueues(t *testing.T) {
 func TestAnOverloadIsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 1 })
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
-		s.publishKeys(a)
+		a := s.publishes("a.ex")
 		s.current(a)
 		s.pass(2 * day)
 		release := s.tarpits("made-up%d.ex", 20)

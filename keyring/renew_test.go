@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 // looked looks the key of signer up and waits for what that does in the background.
@@ -23,8 +23,7 @@ func (s *scene) looked(signer fedinvite.Signer, fetches int) {
 func TestAKeyPastHalfOfItsTimeIsRenewedInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
-		s.publishKeys(a)
+		a := s.publishes("a.ex")
 		s.looked(a, 1)
 		s.pass(day / 2)
 		s.publishKeys(a)
@@ -54,8 +53,7 @@ func TestAKeyPastHalfOfItsTimeIsRenewedInTheBackground(t *testing.T) {
 func TestARenewalThatFailsTakesNothingAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
-		s.publishKeys(a)
+		a := s.publishes("a.ex")
 		s.looked(a, 1)
 		s.net.publish("a.ex", nil)
 		s.pass(day/2 + time.Minute)
@@ -77,7 +75,7 @@ func TestARenewalThatFailsTakesNothingAway(t *testing.T) {
 func TestRenewalsAreAMinuteApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		s.net.publish("a.ex", documentOf("a.ex", start.Add(70*time.Second), a).signed(t, a))
 		s.looked(a, 1)
 		s.pass(40 * time.Second)
@@ -97,7 +95,7 @@ func TestRenewalsAreAMinuteApart(t *testing.T) {
 func TestAKeyThatIsListedNoLongerIsAskedAboutUntilItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		s.publishKeys(a)
 		s.looked(a, 1)
 		s.net.publish("a.ex", documentOf("a.ex", start.Add(3*day), b).signed(t, b))
@@ -115,7 +113,7 @@ func TestAKeyThatIsListedNoLongerIsAskedAboutUntilItsEnd(t *testing.T) {
 func TestOldKeysAreNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
+		a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
 		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start)}).signed(t, a))
 		s.looked(a, 1)
 		s.pass(20 * time.Hour)
@@ -135,7 +133,7 @@ func TestOldKeysAreNotRenewed(t *testing.T) {
 
 func TestNotariesAreAskedForALongerValidity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, n := testkey.Signer(t, "a.ex", "ed25519:1"), testNotary(t)
+		a, n := invitetest.Signer("a.ex"), testNotary(t)
 		o := newOffice(t)
 		s := newScene(t, withNotaries(o, n), notariesFirst)
 		o.tell(n, documentOf("a.ex", start.Add(day), a).signed(t, a))
@@ -160,7 +158,7 @@ func TestNotariesAreAskedForALongerValidity(t *testing.T) {
 // before its end at the earliest.
 func TestTheHalfOfAKeyThatOnlyANotaryTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		a := invitetest.Signer("a.ex")
 		for left, fetches := range map[time.Duration]int{7 * day: 0, 4 * day: 0, 3 * day: 1} {
 			s := newScene(t, withStore(careless{{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(left)}}))
 			s.looked(a, 0)
@@ -173,7 +171,7 @@ func TestTheHalfOfAKeyThatOnlyANotaryTold(t *testing.T) {
 func TestAClockSetBackLeavesNothingThatOutweighsTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		s.net.wait = func(context.Context) { s.pass(time.Second) }
 		s.pass(300 * day)
 		s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(7*day), a).signed(t, a))
@@ -194,7 +192,7 @@ func TestAClockSetBackLeavesNothingThatOutweighsTheServer(t *testing.T) {
 func TestAClockSetBackDoesNotProlongAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
+		a := invitetest.Signer("a.ex")
 		s.pass(300 * day)
 		s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(7*day), a).signed(t, a))
 		s.looked(a, 1)
@@ -220,7 +218,7 @@ func TestAClockSetBackDoesNotProlongABackOff(t *testing.T) {
 
 func TestAClockSetBackDuringAFetch(t *testing.T) {
 	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	s.pass(300 * day)
 	s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(7*day), a).signed(t, a))
 	s.net.wait = func(context.Context) { s.pass(-300 * day) }

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
@@ -23,7 +23,7 @@ func ed25519Key(seed string) ed25519.PrivateKey {
 
 func TestPlumbing40ValidityIsCutToSevenDays(t *testing.T) {
 	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	s.net.publish("a.ex", documentOf("a.ex", time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), a).signed(t, a))
 	if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
 		t.Fatalf("got %+v, %v", key, err)
@@ -41,39 +41,16 @@ func TestPlumbing40ValidityIsCutToSevenDays(t *testing.T) {
 
 func TestExpiryOfOldKeysIsCutToo(t *testing.T) {
 	s := newScene(t)
-	a, old := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:0")
+	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(900*day))}).signed(t, a))
 	if key, err := s.key("a.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start.Add(7*day)) {
 		t.Errorf("got %+v, %v", key, err)
 	}
 }
 
-func TestPlumbing41RefetchFailsAfterExpiry(t *testing.T) {
-	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
-	s.current(a)
-	s.net.publish("a.ex", nil)
-	s.pass(2 * day)
-	key, err := s.key("a.ex", "ed25519:1")
-	if err != nil || key.ValidAt(s.clock()) || !key.ValidAt(start) {
-		t.Errorf("got %+v, %v, want the old copy", key, err)
-	}
-	s.fetched("a.ex", 2)
-	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", start); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", time.Time{}); err != nil {
-		t.Error(err)
-	}
-	s.fetched("a.ex", 2)
-	s.outage("a.ex", "ed25519:2")
-}
-
 func TestAnEventFromTheFarFutureCausesNoFetch(t *testing.T) {
 	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+	a := s.publishes("a.ex")
 	s.current(a)
 	s.pass(time.Hour)
 	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", s.clock().Add(7*day+1)); err != nil {
@@ -86,36 +63,9 @@ func TestAnEventFromTheFarFutureCausesNoFetch(t *testing.T) {
 	s.fetched("a.ex", 2)
 }
 
-func TestUnknownKeyIsAskedForOnceAMinute(t *testing.T) {
-	s := newScene(t)
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
-	s.current(a)
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
-	for range 100 {
-		s.unknown("a.ex", "ed25519:2")
-	}
-	s.fetched("a.ex", 1)
-	s.pass(time.Minute)
-	s.current(b)
-	s.fetched("a.ex", 2)
-}
-
-func TestADocumentThatHasRunOutIsAskedForOnceAMinute(t *testing.T) {
-	s := newScene(t)
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(-day), a).signed(t, a))
-	for range 10 {
-		if key, err := s.key("a.ex", "ed25519:1"); err != nil || key.ValidAt(s.clock()) {
-			t.Errorf("got %+v, %v", key, err)
-		}
-	}
-	s.fetched("a.ex", 1)
-}
-
 func TestAClockSetBackDoesNotStopFetching(t *testing.T) {
 	s := newScene(t)
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
 	s.current(a)
 	s.pass(-day)
@@ -125,7 +75,7 @@ func TestAClockSetBackDoesNotStopFetching(t *testing.T) {
 
 func TestKeysAreMergedAndNeverDeleted(t *testing.T) {
 	s := newScene(t)
-	a, b := testkey.Signer(t, "a.ex", "ed25519:1"), testkey.Signer(t, "a.ex", "ed25519:2")
+	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(2*day), a).signed(t, a))
 	s.current(a)
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(3*day), b).signed(t, b))
@@ -151,8 +101,8 @@ func TestKeysAreMergedAndNeverDeleted(t *testing.T) {
 
 func TestKeysOfOneServerAreBounded(t *testing.T) {
 	s := newScene(t)
-	first := testkey.Signer(t, "a.ex", "ed25519:first")
-	last := testkey.Signer(t, "a.ex", "ed25519:last")
+	first := invitetest.SignerWithKey("a.ex", "ed25519:first")
+	last := invitetest.SignerWithKey("a.ex", "ed25519:last")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), first).signed(t, first))
 	s.current(first)
 	old := map[string]any{}
@@ -170,7 +120,7 @@ func TestTheKeyThatIsAskedForIsKeptOfTooMany(t *testing.T) {
 	var records careless
 	keys := map[fedinvite.KeyID]fedinvite.Signer{}
 	for i := range 100 {
-		a := testkey.Signer(t, "a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
+		a := invitetest.SignerWithKey("a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
 		fetched := start.Add(time.Duration(i-100) * day)
 		records = append(records, keyring.Record{Server: "a.ex", KeyID: a.KeyID(), Public: a.Public(), ValidUntil: fetched.Add(day), Fetched: fetched})
 		keys[a.KeyID()] = a
@@ -184,7 +134,7 @@ func TestTheKeyThatIsAskedForIsKeptOfTooMany(t *testing.T) {
 		s.fetched("a.ex", 0)
 	}
 	s := newScene(t, withStore(records))
-	now := testkey.Signer(t, "a.ex", "ed25519:now")
+	now := invitetest.SignerWithKey("a.ex", "ed25519:now")
 	s.publishKeys(now)
 	s.current(now)
 	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:99", time.Time{}); err != nil {
@@ -194,33 +144,28 @@ func TestTheKeyThatIsAskedForIsKeptOfTooMany(t *testing.T) {
 
 func TestServersAreBounded(t *testing.T) {
 	s := newScene(t, func(c *keyring.Config) { c.MaxServers = 2 })
-	signers := map[fedinvite.ServerName]fedinvite.Signer{}
-	for _, name := range []fedinvite.ServerName{"a.ex", "b.ex", "c.ex"} {
-		signers[name] = testkey.Signer(t, name, "ed25519:1")
-		s.net.publish(name, documentOf(name, start.Add(day), signers[name]).signed(t, signers[name]))
-	}
-	s.current(signers["a.ex"])
-	s.current(signers["b.ex"])
-	s.current(signers["a.ex"]) // b is now the one not asked about for longest
+	a, b, c := s.publishes("a.ex"), s.publishes("b.ex"), s.publishes("c.ex")
+	s.current(a)
+	s.current(b)
+	s.current(a) // b is now the one not asked about for longest
 	for i := range 100 {
 		s.outage(fedinvite.ServerName(fmt.Sprintf("made-up-%d.ex", i)), "ed25519:1")
 	}
-	s.current(signers["a.ex"])
-	s.current(signers["b.ex"])
+	s.current(a)
+	s.current(b)
 	s.fetched("a.ex", 1)
 	s.fetched("b.ex", 1)
-	s.current(signers["c.ex"])
-	s.current(signers["b.ex"])
+	s.current(c)
+	s.current(b)
 	s.fetched("b.ex", 1)
-	s.current(signers["a.ex"])
+	s.current(a)
 	s.fetched("a.ex", 2)
 }
 
 func TestPlumbing44And45OneFlightForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
-		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+		a := s.publishes("a.ex")
 		land := make(chan struct{})
 		s.net.wait = func(context.Context) { <-land }
 
@@ -252,7 +197,7 @@ func TestManyKeysOfOneServerAtATime(t *testing.T) {
 		s := newScene(t)
 		var signers []fedinvite.Signer
 		for i := range 16 {
-			signers = append(signers, testkey.Signer(t, "a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i))))
+			signers = append(signers, invitetest.SignerWithKey("a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i))))
 		}
 		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), signers...).signed(t, signers...))
 		land := make(chan struct{})
@@ -272,8 +217,7 @@ func TestManyKeysOfOneServerAtATime(t *testing.T) {
 func TestNobodyIsAskedForACallerWhoHasGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a := testkey.Signer(t, "a.ex", "ed25519:1")
-		s.publishKeys(a)
+		a := s.publishes("a.ex")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := s.ring.VerifyKey(ctx, "a.ex", "ed25519:1", start); !errors.Is(err, context.Canceled) {
@@ -308,7 +252,7 @@ func TestPlumbing46FailuresAreRemembered(t *testing.T) {
 		pause = min(2*pause, time.Hour)
 	}
 	// Success wipes the slate clean.
-	a := testkey.Signer(t, "a.ex", "ed25519:1")
+	a := invitetest.Signer("a.ex")
 	s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), a).signed(t, a))
 	s.pass(time.Hour)
 	s.current(a)
@@ -391,9 +335,7 @@ func TestFetchesAtATimeAreBounded(t *testing.T) {
 			mu.Unlock()
 		}
 		ask := func(i int) {
-			a := testkey.Signer(t, fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1")
-			s.net.publish(a.ServerName(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a))
-			s.current(a)
+			s.current(s.publishes(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i))))
 		}
 		var all sync.WaitGroup
 		for i := range 10 {
@@ -411,8 +353,7 @@ func TestFetchesAtATimeAreBounded(t *testing.T) {
 func TestWaitingInVainIsNotHeldAgainstTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 1; c.Timeout = time.Second })
-		b := testkey.Signer(t, "b.ex", "ed25519:1")
-		s.net.publish("b.ex", documentOf("b.ex", start.Add(day), b).signed(t, b))
+		b := s.publishes("b.ex")
 		s.net.wait = func(context.Context) { time.Sleep(2 * time.Second) } // a Fetcher that does not obey
 		go func() { _, _ = s.key("a.ex", "ed25519:1") }()
 		synctest.Wait()
@@ -425,11 +366,11 @@ func TestWaitingInVainIsNotHeldAgainstTheServer(t *testing.T) {
 }
 
 func TestPlumbing47RefusedKey(t *testing.T) {
-	leaked := testkey.Signer(t, "a.ex", "ed25519:1")
+	leaked := invitetest.Signer("a.ex")
 	s := newScene(t, func(c *keyring.Config) {
 		c.Refused = func(key ed25519.PublicKey) bool { return key.Equal(leaked.Public()) }
 	})
-	good := testkey.Signer(t, "a.ex", "ed25519:2")
+	good := invitetest.SignerWithKey("a.ex", "ed25519:2")
 	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), leaked, good).signed(t, leaked, good))
 	s.unknown("a.ex", "ed25519:1")
 	s.current(good)
@@ -449,7 +390,7 @@ func TestMalformedNamesAreNeverAskedFor(t *testing.T) {
 }
 
 func TestOurOwnKeysNeedNoNetwork(t *testing.T) {
-	us, old := testkey.Signer(t, "us.ex", "ed25519:1"), testkey.Signer(t, "us.ex", "ed25519:0")
+	us, old := invitetest.Signer("us.ex"), invitetest.SignerWithKey("us.ex", "ed25519:0")
 	s := newScene(t, func(c *keyring.Config) {
 		c.Local = func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
 			switch server {
@@ -477,7 +418,7 @@ func TestOurOwnKeysNeedNoNetwork(t *testing.T) {
 }
 
 func TestANameThatBecomesOursIsOurs(t *testing.T) {
-	theirs := testkey.Signer(t, "a.ex", "ed25519:1")
+	theirs := invitetest.Signer("a.ex")
 	ours, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("ours"))
 	if err != nil {
 		t.Fatal(err)
@@ -499,12 +440,12 @@ func TestANameThatBecomesOursIsOurs(t *testing.T) {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	for want, c := range map[string]keyring.Config{
-		"1,048,576":  {Fetcher: newNetwork(), Now: time.Now, MaxFetches: 1 << 62},
-		"Fetcher":    {Now: time.Now},
-		"Now":        {Fetcher: newNetwork()},
-		"MaxServers": {Fetcher: newNetwork(), Now: time.Now, MaxServers: -1},
-		"MaxFetches": {Fetcher: newNetwork(), Now: time.Now, MaxFetches: -1},
-		"Timeout":    {Fetcher: newNetwork(), Now: time.Now, Timeout: -1},
+		"1,048,576":                    {Fetcher: newNetwork(), Now: time.Now, MaxFetches: 1 << 62},
+		"Fetcher":                      {Now: time.Now},
+		"NotariesFirst needs Notaries": {Fetcher: newNetwork(), NotaryFetcher: newOffice(t), NotariesFirst: true},
+		"MaxServers":                   {Fetcher: newNetwork(), Now: time.Now, MaxServers: -1},
+		"MaxFetches":                   {Fetcher: newNetwork(), Now: time.Now, MaxFetches: -1},
+		"Timeout":                      {Fetcher: newNetwork(), Now: time.Now, Timeout: -1},
 	} {
 		if _, err := keyring.New(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want the name %s", err, want)
