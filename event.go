@@ -329,8 +329,8 @@ func (e *Event) isInvite() bool { return e.Membership() == "invite" }
 
 // Verify checks the signatures of the event's [Event.RequiredSigners] and of
 // servers: every signature of those by a known key that was valid at the event's
-// time must verify, and each must have one. Unknown keys and algorithms are
-// skipped. If nobody is required and none is named, that is an error, never
+// time must verify, and each must have one. Keys that had expired by then, and unknown
+// keys and algorithms, are skipped. If nobody is required and none is named, that is an error, never
 // success. That nobody in particular is vouched for matters with third-party
 // invites: success does not say that the sender's server signed, unless it is named.
 //

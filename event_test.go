@@ -1424,7 +1424,9 @@ func TestVerifyChecksTheServersThatAreNamed(t *testing.T) {
 	}
 }
 
-// "The key must have been valid at the time of the event" holds from version 5 on.
+// valid_until_ts must be "at least as large as the origin_server_ts" from version 5 on; "any
+// keys that are known to have expired prior to the event's origin_server_ts are ignored" in
+// every version.
 func TestKeyValidityCountsFromVersion5On(t *testing.T) {
 	at := time.UnixMilli(1700000000000)
 	eachVersion(t, func(t *testing.T, v fedinvite.RoomVersion) {
@@ -1440,7 +1442,7 @@ func TestKeyValidityCountsFromVersion5On(t *testing.T) {
 			{"valid until the event", fedinvite.VerifyKey{ValidUntil: at}, true},
 			{"valid until before the event", fedinvite.VerifyKey{ValidUntil: at.Add(-time.Millisecond)}, n < 5},
 			{"expired at the event", fedinvite.VerifyKey{ExpiredAt: at}, true},
-			{"expired before the event", fedinvite.VerifyKey{ExpiredAt: at.Add(-time.Millisecond), ValidUntil: at.Add(time.Hour)}, n < 5},
+			{"expired before the event", fedinvite.VerifyKey{ExpiredAt: at.Add(-time.Millisecond), ValidUntil: at.Add(time.Hour)}, false},
 		} {
 			c.key.Public = public
 			source := &recordingKeys{KeySource: fedinvite.KeyMap{"a.example": {"ed25519:1": c.key}}}

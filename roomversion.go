@@ -48,7 +48,8 @@ type Rules struct {
 
 	// StrictJSON: events must be canonical JSON in the strict sense (v6+).
 	StrictJSON bool
-	// EnforceKeyValidity: a key's valid_until_ts counts when events are verified (v5+).
+	// EnforceKeyValidity: a key's valid_until_ts counts when events are verified (v5+);
+	// expired_ts, by which its server has given it up, counts in every version.
 	EnforceKeyValidity bool
 	// RoomIDIsCreateEvent: the room ID is the create event's ID with the sigil
 	// "!"; the create event has no room_id, and no event lists it in auth_events (v12).

@@ -138,8 +138,6 @@ func (h *vectorHost) answer(t *testing.T, c inviteVector) *httptest.ResponseReco
 // laterOutcomes are the cases in which the library shows another outcome than the first,
 // which is the best.
 var laterOutcomes = map[string]int{
-	// In room versions 1 to 4, servers look at no key's time.
-	"11 key expired before the event, room version 4": 2,
 	// Today's servers send no other PDU than the create event; StateStrict refuses it.
 	"34 create event whole, name stripped, room version 12": 3,
 }

@@ -39,8 +39,16 @@ func newVerification(keys KeySource) *verification {
 type signatureSet struct {
 	signatures string
 	message    []byte
-	at         time.Time // when the keys must have been valid
-	enforce    bool      // whether that counts
+	at         time.Time // when it was signed; the zero time: not known
+	enforce    bool      // whether the keys must have been valid then; else not known to have expired
+}
+
+// counts reports whether a signature by the key does.
+func (s *signatureSet) counts(key VerifyKey) bool {
+	if s.enforce {
+		return key.ValidAt(s.at)
+	}
+	return key.ExpiredAt.IsZero() || !s.at.After(key.ExpiredAt)
 }
 
 // A signatureCheck is one Ed25519 operation that is still to be done.
@@ -101,7 +109,7 @@ func (v *verification) collect(ctx context.Context, dst []signatureCheck, set si
 			last = &SignatureError{server, id, fmt.Errorf("%w: %w", ErrSignature, ErrUnknownKey)}
 		case err != nil:
 			unavailable = &SignatureError{server, id, fmt.Errorf("%w: %w", ErrKeysUnavailable, err)}
-		case set.enforce && !key.ValidAt(set.at):
+		case !set.counts(key):
 			last = &SignatureError{server, id, fmt.Errorf("%w: the key was not valid at that time", ErrSignature)}
 		default:
 			dst = append(dst, signatureCheck{server, id, key, set.message, m.raw(entry)})

@@ -160,7 +160,7 @@ func TestVerify(t *testing.T) {
 	validity := func(name, ts string) string {
 		return strings.Replace(good, `"}}}`, `","`+name+`":`+ts+`}}}`, 1)
 	}
-	v1, v5, v11 := signedEvent(t, "1"), signedEvent(t, "5"), signedEvent(t, "11")
+	v1, v4, v5, v11 := signedEvent(t, "1"), signedEvent(t, "4"), signedEvent(t, "5"), signedEvent(t, "11")
 	altered := strings.Replace(v11, `{"a":1}`, `{"a":2}`, 1)
 	forged := strings.Replace(v11, `"depth":1`, `"depth":2`, 1)
 	const (
@@ -188,6 +188,10 @@ func TestVerify(t *testing.T) {
 			"fedinvite: a receiver must drop the event: signature of \"two.example\": signature check failed: there is none\n"}},
 		{"valid until then", "5", v5, validity("valid_until_ts", "1000"), nil, result{0, okOne, ""}},
 		{"valid until before", "5", v5, validity("valid_until_ts", "999"), nil, result{1,
+			"failed  signature of \"one.example\" with key \"ed25519:1\": signature check failed: the key was not valid at that time\n",
+			"fedinvite: a receiver must drop the event: signature of \"one.example\" with key \"ed25519:1\": signature check failed: the key was not valid at that time\n"}},
+		{"valid until before, version 4", "4", v4, validity("valid_until_ts", "999"), nil, result{0, okOne, ""}},
+		{"expired before, version 4", "4", v4, validity("expired_ts", "0"), nil, result{1,
 			"failed  signature of \"one.example\" with key \"ed25519:1\": signature check failed: the key was not valid at that time\n",
 			"fedinvite: a receiver must drop the event: signature of \"one.example\" with key \"ed25519:1\": signature check failed: the key was not valid at that time\n"}},
 		{"expired then", "5", v5, validity("expired_ts", "1000"), nil, result{0, okOne, ""}},

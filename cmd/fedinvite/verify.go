@@ -90,11 +90,19 @@ func required(e *fedinvite.Event, others []fedinvite.ServerName) []fedinvite.Ser
 // verifySignature checks what one server signed. An event's signatures cover its
 // redacted form.
 func verifySignature(ctx context.Context, e *fedinvite.Event, server fedinvite.ServerName, keys fedinvite.KeySource) error {
-	var at time.Time
-	if e.Rules().EnforceKeyValidity {
-		at = e.OriginServerTS()
+	if !e.Rules().EnforceKeyValidity {
+		keys = endless{keys}
 	}
-	return fedinvite.VerifyJSON(ctx, e.Redacted().AppendJSON(nil), server, keys, at)
+	return fedinvite.VerifyJSON(ctx, e.Redacted().AppendJSON(nil), server, keys, e.OriginServerTS())
+}
+
+// endless keys are good until they are given up: valid_until_ts is not looked at.
+type endless struct{ fedinvite.KeySource }
+
+func (k endless) VerifyKey(ctx context.Context, server fedinvite.ServerName, id fedinvite.KeyID, at time.Time) (fedinvite.VerifyKey, error) {
+	key, err := k.KeySource.VerifyKey(ctx, server, id, at)
+	key.ValidUntil = time.Time{}
+	return key, err
 }
 
 // fileKey is one key of a keys file.
