@@ -229,7 +229,9 @@ func TestNextFailsTheWholeTransactionForWhatMayPass(t *testing.T) {
 		r := newRoom(t, fedinvite.RoomV11)
 		h := &hooks{t: t}
 		s := newInvited(t, []*fedinvite.Event{r.invite(bob)}, h.mount, func(c *fedserver.TransactionsConfig) {
-			c.Invite = func(context.Context, string, string) (*fedinvite.Event, error) { return nil, errors.New("secret") }
+			c.Invite = func(context.Context, fedinvite.ServerName, string, string) (*fedinvite.Event, error) {
+				return nil, errors.New("secret")
+			}
 		})
 		status, body := s.send(object{"pdus": []any{r.signed(r.rescission(alice), serverA), object{}}, "edus": []any{object{}}})
 		if status != 500 || strings.Contains(body, "secret") {

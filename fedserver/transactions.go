@@ -18,13 +18,13 @@ import (
 // not used: Next and EDU apply the rooms' server ACLs.
 type TransactionsConfig struct {
 	Endpoint
-	// Invite returns the invite that is pending for the user in the room, as it was
-	// accepted, or nil. It is asked about leaves that somebody else sent, whatever user
-	// they name. Return nil for rooms that the server is in: the leave is one of the room's
+	// Invite returns the invite from origin that is pending for the user in the room, as it
+	// was accepted, or nil. It is asked about leaves that somebody else sent, whatever user
+	// they name; origin is the server of their sender. Return nil for rooms that the server is in: the leave is one of the room's
 	// events there, and goes to Next. Required.
-	Invite func(ctx context.Context, roomID, userID string) (*fedinvite.Event, error)
-	// HandleRescission removes the invite, but only if the one that is stored for the user
-	// and the room has invite.ID() still: a newer one may have come since Invite was asked.
+	Invite func(ctx context.Context, origin fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error)
+	// HandleRescission removes the invite, but only if the one that is stored for the user,
+	// the room and the server has invite.ID() still: a newer one may have come since Invite was asked.
 	// e is the leave that takes it back, without unsigned and verified. It may come twice,
 	// until Invite returns the invite no more.
 	//
@@ -139,11 +139,11 @@ func (x *Transactions) TakeBack(ctx context.Context, pdu json.RawMessage) (handl
 // room version.
 func (x *Transactions) takeBack(ctx, checking context.Context, pdu []byte, asked keyServers) (id string, ours bool, err error) {
 	id = namedID(pdu)
-	roomID, userID, ok := leaveOf(pdu)
+	origin, roomID, userID, ok := leaveOf(pdu)
 	if !ok {
 		return id, false, nil
 	}
-	invite, err := x.config.Invite(checking, roomID, userID)
+	invite, err := x.config.Invite(checking, origin, roomID, userID)
 	if err != nil {
 		return id, true, fromHook(err)
 	}
@@ -181,19 +181,20 @@ func (x *Transactions) verify(ctx context.Context, e *fedinvite.Event, asked key
 	return e.Verify(ctx, x.config.Keys, server)
 }
 
-// leaveOf reads room and user out of what looks like the leave of a user that somebody
-// else sent.
-func leaveOf(pdu []byte) (roomID, userID string, ok bool) {
+// leaveOf reads the sender's server, room and user out of what looks like the leave of a
+// user that somebody else sent.
+func leaveOf(pdu []byte) (origin fedinvite.ServerName, roomID, userID string, ok bool) {
 	m := gjson.GetManyBytes(pdu, "type", "content.membership", "sender", "room_id", "state_key")
 	for _, value := range m {
 		if value.Type != gjson.String || len(value.Str) > maxIdentifier {
-			return "", "", false
+			return "", "", "", false
 		}
 	}
 	roomID, userID = m[3].Str, m[4].Str
-	ok = m[0].Str == "m.room.member" && m[1].Str == "leave" && m[2].Str != userID &&
+	_, origin, err := fedinvite.ParseUserID(m[2].Str)
+	ok = err == nil && m[0].Str == "m.room.member" && m[1].Str == "leave" && m[2].Str != userID &&
 		strings.HasPrefix(roomID, "!") && strings.HasPrefix(userID, "@")
-	return roomID, userID, ok
+	return origin, roomID, userID, ok
 }
 
 // namedID returns the ID that a PDU carries, as it does in room versions 1–2; elsewhere it

@@ -37,7 +37,7 @@ func newInvited(t testing.TB, invites []*fedinvite.Event, change ...func(*fedser
 	}
 	c := fedserver.TransactionsConfig{
 		Endpoint: endpoint(t),
-		Invite: func(_ context.Context, roomID, userID string) (*fedinvite.Event, error) {
+		Invite: func(_ context.Context, _ fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.asked++
@@ -292,7 +292,9 @@ func TestATransactionFailsAsAWholeForWhatMayPass(t *testing.T) {
 	}{
 		{"keys", func(c *fedserver.TransactionsConfig) { c.Keys = brokenKeys{} }, 503},
 		{"Invite", func(c *fedserver.TransactionsConfig) {
-			c.Invite = func(context.Context, string, string) (*fedinvite.Event, error) { return nil, errors.New("secret") }
+			c.Invite = func(context.Context, fedinvite.ServerName, string, string) (*fedinvite.Event, error) {
+				return nil, errors.New("secret")
+			}
 		}, 500},
 		{"HandleRescission", func(c *fedserver.TransactionsConfig) {
 			c.HandleRescission = func(context.Context, *fedinvite.Event, *fedinvite.Event) error { return fedinvite.ErrSignature }

@@ -31,6 +31,19 @@
 // a callback is missing: the invite does not pass, but the failure is ours, and the
 // peer sees 500 M_UNKNOWN.
 //
+// # Pending invites
+//
+// Whoever knows a room ID (in room version 12 the create event too, which everybody has who
+// was ever invited) can send an invite that names the room, and outside the room nobody can
+// tell which one is real. So none may stand in another's way: keep pending invites by room,
+// user and [fedinvite.Invite.Origin], and let a newer one from the same origin replace the
+// older, which may have been taken back without our hearing of it. What a single server
+// sends too much of is for package ratelimit; [OnePending] refuses it here, at a cost.
+//
+// An invite that is taken back is the one from the server of the leave's sender. A user who
+// declines is done with the invites to the room from all servers, and so is one who joins:
+// a leave is the user's from the room, and whoever gets it signed can send it there.
+//
 // # Policies of your own
 //
 // Every function of that type is a [Policy], and [fedinvite.Refuse] makes refusals.

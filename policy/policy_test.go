@@ -97,7 +97,7 @@ func TestRefusalsGiveNothingAway(t *testing.T) {
 		"BlockRooms":   policy.BlockRooms("!room*"),
 		"KnownServers": policy.KnownServers(func(context.Context, fedinvite.ServerName) (bool, error) { return false, nil }),
 		"KnownUsers":   policy.KnownUsers(func(context.Context, string, string) (bool, error) { return false, nil }),
-		"OnePending":   policy.OnePending(func(context.Context, string, string) (string, error) { return "$other", nil }),
+		"OnePending":   policy.OnePending(func(context.Context, fedinvite.ServerName, string, string) (string, error) { return "$other", nil }),
 
 		"InviteeExists": policy.InviteeExists(func(context.Context, string) (bool, error) { return false, nil }),
 	} {
@@ -139,7 +139,7 @@ func TestInvitesWithoutEventFailClosed(t *testing.T) {
 		"BlockUsers": policy.BlockUsers("x"),
 		"BlockRooms": policy.BlockRooms("x"),
 		"KnownUsers": policy.KnownUsers(func(context.Context, string, string) (bool, error) { return true, nil }),
-		"OnePending": policy.OnePending(func(context.Context, string, string) (string, error) { return "", nil }),
+		"OnePending": policy.OnePending(func(context.Context, fedinvite.ServerName, string, string) (string, error) { return "", nil }),
 	} {
 		t.Run(name, func(t *testing.T) { wants(t, p, inv, ourFault) })
 	}

@@ -89,7 +89,7 @@ func TestReceiver(t *testing.T) {
 		policy.InvitePermission(func(_ context.Context, userID string) (json.RawMessage, error) {
 			return json.RawMessage(`{"default_action":"allow"}`), nil
 		}),
-		policy.OnePending(func(_ context.Context, roomID, invitee string) (string, error) {
+		policy.OnePending(func(_ context.Context, _ fedinvite.ServerName, roomID, _ string) (string, error) {
 			if roomID == pendingRoom {
 				return "$pending", nil
 			}

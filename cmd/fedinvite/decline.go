@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,9 @@ If the inviting server does not take the leave, because it is gone, say, the inv
 is removed all the same, as other homeservers do too: the leave is then our own and
 nobody else sees it. Standard error has a line about which of the two happened, and
 the exit status is 0 in both, because the user has got rid of the invite.
+
+Whoever declines leaves the room, so if several servers have invited the user to it
+all their invites are declined, with a leave and a line for each.
 
 A "fedinvite serve" with the same name and key must be running, or whatever else
 publishes that key.
@@ -69,23 +73,32 @@ func runDecline(ctx context.Context, s streams, args []string) error {
 	}
 	defer o.close()
 	d := newDisk(*storeDir)
-	invite, err := d.held(*roomID, user.id)
+	held, err := d.held(*roomID, user.id)
 	if err != nil {
 		return err
 	}
-	if invite == nil {
+	if len(held) == 0 {
 		return fmt.Errorf("%s holds no invite to %s", user.id, *roomID)
 	}
-	declined, err := o.client.Decline(ctx, fedclient.DeclineRequest{
-		Invite:  invite,
-		Signer:  o.signer,
-		Time:    time.Now(),
-		Content: content,
-	})
+	for _, invite := range held {
+		// One that cannot be declined does not keep the others.
+		err = errors.Join(err, decline(ctx, s, o, d, fedclient.DeclineRequest{
+			Invite:  invite,
+			Signer:  o.signer,
+			Time:    time.Now(),
+			Content: content,
+		}))
+	}
+	return err
+}
+
+// decline declines one invite, and removes it.
+func decline(ctx context.Context, s streams, o *outbound, kept store, r fedclient.DeclineRequest) error {
+	declined, err := o.client.Decline(ctx, r)
 	if err != nil {
 		return err
 	}
-	if _, err := d.drop(invite); err != nil {
+	if _, err := kept.drop(r.Invite); err != nil {
 		return err
 	}
 	fmt.Fprintln(s.err, "fedinvite:", oneLine(told(declined)))

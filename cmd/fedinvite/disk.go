@@ -9,15 +9,15 @@ import (
 
 // A disk is a store in a directory that several processes share:
 //
-//	DIR/rooms/ROOM/000001.json …    the events of a room, in order
-//	DIR/invites/INVITE/EVENT.json   the invite that a user of ours holds to a room
-//	DIR/tmp                         what is not there yet, or no more
+//	DIR/rooms/ROOM/000001.json …      the events of a room, in order
+//	DIR/invites/INVITEE-ORIGIN.json   the invite of a server that a user of ours holds to a room
+//	DIR/tmp                           what is not there yet, or no more
 //
-// ROOM, INVITE and EVENT are hashes of identifiers. Every file holds one event, appears
-// whole and is read when it is asked for, so that a process sees at once what another
-// has done. An event is added under the next free number, and whoever finds that taken
-// reads the room again; an invite is held in a directory that must not be there yet, and
-// its file is removed by its event ID: nobody waits, and nothing is overwritten.
+// ROOM, INVITEE (room and user) and ORIGIN are hashes of identifiers. Every file holds one
+// event, appears whole and is read when it is asked for, so that a process sees at once what
+// another has done. An event is added under the next free number, and whoever finds that
+// taken reads the room again; an invite takes the place of an older one, and whoever removes
+// one makes sure that it is not a newer one: nobody waits.
 type disk struct {
 	dir     string
 	holding sync.Mutex // among the goroutines of one process, for the sake of maxHeld

@@ -7,44 +7,62 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 )
 
-func (d *disk) inviteDir(roomID, userID string) string {
-	return filepath.Join(d.invites(), hashName(roomID, userID))
+// invitePrefix begins the names of the files of all invites of a user to a room.
+func invitePrefix(roomID, userID string) string { return hashName(roomID, userID) + "-" }
+
+func (d *disk) inviteFile(origin fedinvite.ServerName, roomID, userID string) string {
+	return filepath.Join(d.invites(), invitePrefix(roomID, userID)+hashName(string(origin))+".json")
 }
 
-func inviteName(eventID string) string { return hashName(eventID) + ".json" }
+// fileOf returns the place of an invite.
+func (d *disk) fileOf(invite *fedinvite.Event) string {
+	return d.inviteFile(origin(invite), invite.RoomID(), invitee(invite))
+}
 
-func (d *disk) held(roomID, userID string) (*fedinvite.Event, error) {
-	e, err := readOnly(d.inviteDir(roomID, userID))
+// readInvite reads the invite that has its place in a file; nil: there is none.
+func (d *disk) readInvite(name string) (*fedinvite.Event, error) {
+	e, _, err := readRecord(name, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil && (e.Membership() != "invite" || e.RoomID() != roomID || invitee(e) != userID) {
-		err = errors.New("it is another event")
+	if err == nil && (e.Membership() != "invite" || d.fileOf(e) != name) {
+		err = fmt.Errorf("%s: it is another event", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stored invite of %q to %q: %w", userID, roomID, err)
+		return nil, fmt.Errorf("stored invite: %w", err)
 	}
 	return e, nil
 }
 
-// readOnly reads the only event in a directory. The error is [fs.ErrNotExist] if there
-// is none, or none any more.
-func readOnly(dir string) (*fedinvite.Event, error) {
-	names, err := listDir(dir, 2)
-	switch {
-	case err != nil:
+func (d *disk) heldFrom(origin fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error) {
+	return d.readInvite(d.inviteFile(origin, roomID, userID))
+}
+
+func (d *disk) held(roomID, userID string) (held []*fedinvite.Event, err error) {
+	names, err := listDir(d.invites(), 2*maxHeld) // other processes may have put in some too many
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
-	case len(names) == 0:
-		return nil, fs.ErrNotExist
-	case len(names) > 1:
-		return nil, errors.New("there is more than one")
 	}
-	e, _, err := readRecord(filepath.Join(dir, names[0]), maxRecord)
-	return e, err
+	slices.Sort(names)
+	for _, name := range names {
+		if !strings.HasPrefix(name, invitePrefix(roomID, userID)) {
+			continue
+		}
+		e, err := d.readInvite(filepath.Join(d.invites(), name))
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			held = append(held, e)
+		}
+	}
+	return held, nil
 }
 
 // hold refuses an invite if there are too many: unlike a memory it forgets none.
@@ -55,25 +73,13 @@ func (d *disk) hold(invite *fedinvite.Event) error {
 	}
 	d.holding.Lock()
 	defer d.holding.Unlock()
-	dir := d.inviteDir(invite.RoomID(), invitee(invite))
-	for range maxTries {
-		current, err := d.held(invite.RoomID(), invitee(invite))
-		switch {
-		case err != nil:
-			return err
-		case current != nil:
-			return oneHeld(current, invite)
-		}
-		_ = os.Remove(dir) // a drop that was cut short leaves it empty
+	name := d.fileOf(invite)
+	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 		if err := d.vacancy(); err != nil {
 			return err
 		}
-		err = d.createDir(dir, map[string][]byte{inviteName(invite.ID()): record})
-		if !errors.Is(err, fs.ErrExist) { // else another process was faster
-			return err
-		}
 	}
-	return fmt.Errorf("stored invite of %q to %q: others came and went %d times", invitee(invite), invite.RoomID(), maxTries)
+	return d.replaceFile(name, record)
 }
 
 // vacancy returns an error unless there is a place for an invite more.
@@ -85,15 +91,36 @@ func (d *disk) vacancy() error {
 	return err
 }
 
+// drop takes the file away before it decides: another process may put a newer invite
+// there at any time, which must stay.
 func (d *disk) drop(invite *fedinvite.Event) (dropped bool, err error) {
-	dir := d.inviteDir(invite.RoomID(), invitee(invite))
-	err = os.Remove(filepath.Join(dir, inviteName(invite.ID())))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	name := d.fileOf(invite)
+	held, err := d.readInvite(name)
+	if err != nil || held == nil || held.ID() != invite.ID() {
+		return false, err
 	}
-	if err == nil {
-		_ = os.Remove(dir) // unless the next invite is in it already
+	err = d.withTemp(func(temp string) error {
+		if err := os.Rename(name, temp); err != nil {
+			return err
+		}
+		taken, _, err := readRecord(temp, maxRecord)
+		if dropped = err == nil && taken.ID() == invite.ID(); !dropped {
+			return errors.Join(err, putBack(temp, name))
+		}
 		syncDir(d.invites())
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) { // another process was faster
+		err = nil
 	}
-	return err == nil, err
+	return dropped, err
+}
+
+// putBack returns a file to its place, unless there is a newer one by now.
+func putBack(temp, name string) error {
+	err := os.Link(temp, name)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }

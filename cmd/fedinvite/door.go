@@ -37,9 +37,6 @@ func (d door) admit(ctx context.Context, delivery *fedinvite.Delivery) error {
 	return d.limits.Admit(ctx, delivery)
 }
 
-// policy decides about invites that are what they seem to be. What is refused for another
-// reason uses up nobody's limit.
-func (d door) policy(others ...policy.Policy) policy.Policy {
-	all := append([]policy.Policy{d.block.users}, others...)
-	return policy.Chain(append(all, d.limits.Policy)...)
-}
+// policy decides about invites that are what they seem to be. Those of users who are
+// blocked count against nobody's limit.
+func (d door) policy() policy.Policy { return policy.Chain(d.block.users, d.limits.Policy) }

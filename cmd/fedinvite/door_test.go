@@ -58,17 +58,15 @@ func TestDoorLimitsByRemoteAddress(t *testing.T) {
 }
 
 func TestDoorPolicy(t *testing.T) {
-	invite := testInvite(t)
-	refusal := fedinvite.Refuse(fedinvite.CodeForbidden, "no")
-	refused := func(context.Context, *fedinvite.Invite) error { return refusal }
+	invite, blocked := testInvite(t, "@a:a.test"), testInvite(t, "@spam:a.test")
 	limits := unlimited()
 	limits.Invitee = ratelimit.Limit{Every: 1 << 40, Burst: 2}
-	d, err := newDoor(limits)
+	d, err := newDoor(limits, blocked.Event.Sender())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
-		if err := d.policy(refused)(t.Context(), invite); !errors.Is(err, refusal) {
+		if err := d.policy()(t.Context(), blocked); !isRefusal(err, fedinvite.CodeForbidden) {
 			t.Fatal(err)
 		}
 	}
@@ -79,7 +77,7 @@ func TestDoorPolicy(t *testing.T) {
 	}
 }
 
-func testInvite(t *testing.T) *fedinvite.Invite {
+func testInvite(t *testing.T, sender string) *fedinvite.Invite {
 	t.Helper()
 	rules, err := fedinvite.RoomV11.Rules()
 	if err != nil {
@@ -87,7 +85,7 @@ func testInvite(t *testing.T) *fedinvite.Invite {
 	}
 	signer := newTestSigner(t, "a.test")
 	e, err := fedinvite.NewInvite(t.Context(), fedinvite.Draft{
-		RoomID: "!r:a.test", Sender: "@a:a.test", Invitee: "@b:b.test", Depth: 1, Time: time.Now(),
+		RoomID: "!r:a.test", Sender: sender, Invitee: "@b:b.test", Depth: 1, Time: time.Now(),
 		AuthEvents: []fedinvite.EventRef{{ID: "$a"}}, PrevEvents: []fedinvite.EventRef{{ID: "$a"}},
 	}, rules, signer)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
-	"github.com/seed-0a46cb1a/fedinvite/policy"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -61,7 +60,7 @@ func newHomeserver(o *outbound, kept store, d door, w witness) (*homeserver, err
 		Handler:     fedinvite.HandlerFunc(func(_ context.Context, inv *fedinvite.Invite) error { return kept.hold(inv.Event) }),
 		Credentials: credentials,
 		Admit:       d.admit,
-		Policy:      d.policy(policy.OnePending(pending(kept))),
+		Policy:      d.policy(),
 		Done:        w.received,
 	})
 	if err != nil {
@@ -74,17 +73,6 @@ func newHomeserver(o *outbound, kept store, d door, w witness) (*homeserver, err
 	}
 	transactions, err := newTransactions(endpoint, kept, w)
 	return &homeserver{publish, receiver, leaves, transactions}, err
-}
-
-// pending finds the invite that a user holds; see [policy.OnePending].
-func pending(kept store) func(ctx context.Context, roomID, userID string) (eventID string, err error) {
-	return func(_ context.Context, roomID, userID string) (string, error) {
-		invite, err := kept.held(roomID, userID)
-		if err != nil || invite == nil {
-			return "", err
-		}
-		return invite.ID(), nil
-	}
 }
 
 func newLeaves(endpoint fedserver.Endpoint, kept store, w witness) (*fedserver.Leaves, error) {
@@ -104,8 +92,8 @@ func newLeaves(endpoint fedserver.Endpoint, kept store, w witness) (*fedserver.L
 func newTransactions(endpoint fedserver.Endpoint, kept store, w witness) (*fedserver.Transactions, error) {
 	return fedserver.NewTransactions(fedserver.TransactionsConfig{
 		Endpoint: endpoint,
-		Invite: func(_ context.Context, roomID, userID string) (*fedinvite.Event, error) {
-			return kept.held(roomID, userID)
+		Invite: func(_ context.Context, origin fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error) {
+			return kept.heldFrom(origin, roomID, userID)
 		},
 		HandleRescission: func(_ context.Context, leave, invite *fedinvite.Event) error {
 			dropped, err := kept.drop(invite)

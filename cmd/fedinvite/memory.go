@@ -69,21 +69,29 @@ func (m *memory) add(e *fedinvite.Event) (added bool, err error) {
 	return true, nil
 }
 
-func (m *memory) held(roomID, userID string) (*fedinvite.Event, error) {
+func (m *memory) held(roomID, userID string) (held []*fedinvite.Event, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if i := m.find(roomID, userID); i >= 0 {
-		return m.invites[i], nil
+	for _, e := range m.invites {
+		if e.RoomID() == roomID && invitee(e) == userID {
+			held = append(held, e)
+		}
 	}
-	return nil, nil
+	return held, nil
+}
+
+func (m *memory) heldFrom(server fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error) {
+	held, err := m.held(roomID, userID)
+	if i := slices.IndexFunc(held, func(e *fedinvite.Event) bool { return origin(e) == server }); i >= 0 {
+		return held[i], nil
+	}
+	return nil, err
 }
 
 func (m *memory) hold(invite *fedinvite.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if i := m.find(invite.RoomID(), invitee(invite)); i >= 0 {
-		return oneHeld(m.invites[i], invite)
-	}
+	m.invites = slices.DeleteFunc(m.invites, func(e *fedinvite.Event) bool { return replaces(invite, e) })
 	if len(m.invites) >= maxHeld {
 		m.invites = slices.Delete(m.invites, 0, 1)
 	}
@@ -94,17 +102,15 @@ func (m *memory) hold(invite *fedinvite.Event) error {
 func (m *memory) drop(invite *fedinvite.Event) (dropped bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	i := m.find(invite.RoomID(), invitee(invite))
-	if i < 0 || m.invites[i].ID() != invite.ID() {
+	i := slices.IndexFunc(m.invites, func(e *fedinvite.Event) bool { return e.ID() == invite.ID() && replaces(invite, e) })
+	if i < 0 {
 		return false, nil
 	}
 	m.invites = slices.Delete(m.invites, i, i+1)
 	return true, nil
 }
 
-// find returns the place of the invite of a user to a room, or -1.
-func (m *memory) find(roomID, userID string) int {
-	return slices.IndexFunc(m.invites, func(e *fedinvite.Event) bool {
-		return e.RoomID() == roomID && invitee(e) == userID
-	})
+// replaces reports whether an invite takes the place of another.
+func replaces(invite, old *fedinvite.Event) bool {
+	return old.RoomID() == invite.RoomID() && invitee(old) == invitee(invite) && origin(old) == origin(invite)
 }

@@ -32,6 +32,7 @@ func TestDiskHostileFiles(t *testing.T) {
 		{"too large", good + strings.Repeat(" ", maxRecord), "more than 1048576 bytes"},
 		{"another room", foreign, "another"},
 		{"another room version", old, "another"},
+		{"another invite", string(encodeRecord(newTestInvite(t, newTestRoom(t, "11"), "@a:a.example", "@b:b.example"))), "another"},
 		{"nested", `{"room_version":"11","event":` + strings.Repeat("[", 20000), "not an event of a store"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -39,11 +40,7 @@ func TestDiskHostileFiles(t *testing.T) {
 			if err := d.found(r); err != nil {
 				t.Fatal(err)
 			}
-			inviteDir := d.inviteDir(r.id, "@b:b.example")
-			if err := os.Mkdir(inviteDir, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			for _, file := range []string{eventFile(d.roomDir(r.id), 6), filepath.Join(inviteDir, inviteName(invite.ID()))} {
+			for _, file := range []string{eventFile(d.roomDir(r.id), 6), d.fileOf(invite)} {
 				if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -51,10 +48,19 @@ func TestDiskHostileFiles(t *testing.T) {
 			_, room := d.Snapshot(t.Context(), r.id, nil)
 			_, add := d.add(invite)
 			_, held := d.held(r.id, "@b:b.example")
-			for i, err := range []error{room, add, held, d.hold(invite)} {
+			_, heldFrom := d.heldFrom("a.example", r.id, "@b:b.example")
+			_, drop := d.drop(invite)
+			for i, err := range []error{room, add, held, heldFrom, drop} {
 				if err == nil || !strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), "stored ") {
 					t.Errorf("%d: %v, want %q", i, err, c.err)
 				}
+			}
+			// An invite that comes mends it.
+			if err := d.hold(invite); err != nil {
+				t.Error(err)
+			}
+			if e, err := d.heldFrom("a.example", r.id, "@b:b.example"); e == nil || err != nil {
+				t.Errorf("%v, %v", e, err)
 			}
 		})
 	}

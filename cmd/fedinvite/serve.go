@@ -18,7 +18,7 @@ version; check the invites to users of the server as the specification says, and
 sign, accept and store the good ones; let the users of other servers decline the
 invites of "fedinvite invite" (make_leave, send_leave); and apply what takes an
 invite back (transactions, of which everything else is acknowledged). Every user
-exists. A user who holds an invite to a room gets no other one to it.
+exists. Of the invites to a room a user holds one from each server, the newest.
 
 With -store the invites are in DIR, a file each, and so are the rooms that
 "fedinvite invite" makes there; of more than 1000 invites the newest are refused.

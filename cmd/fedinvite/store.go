@@ -18,10 +18,13 @@ type store interface {
 	// add puts a member event into its room, if the room as it is now allows it; added is
 	// false if it is there already.
 	add(e *fedinvite.Event) (added bool, err error)
-	// held returns the invite that a user holds, or nil.
-	held(roomID, userID string) (*fedinvite.Event, error)
-	// hold keeps an invite. It refuses an invite if the user holds another to the room;
-	// the one that is held may come again.
+	// held returns the invites to a room that a user holds, from each server one at most.
+	held(roomID, userID string) ([]*fedinvite.Event, error)
+	// heldFrom returns the one from a server, or nil.
+	heldFrom(origin fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error)
+	// hold keeps an invite, in place of an older one from the same server: that may have
+	// been taken back without our hearing of it. Those from other servers stay, because
+	// nobody here can tell which is real.
 	hold(invite *fedinvite.Event) error
 	// drop removes an invite; dropped is false if it was not held, or another was.
 	drop(invite *fedinvite.Event) (dropped bool, err error)
@@ -41,20 +44,17 @@ func invitee(e *fedinvite.Event) string {
 	return userID
 }
 
+// origin returns the server of the sender, which is the one that an invite came from.
+func origin(e *fedinvite.Event) fedinvite.ServerName {
+	_, server, _ := fedinvite.ParseUserID(e.Sender()) // was checked when it came
+	return server
+}
+
 // errNoRoom is what users and peers are told about a room that is not kept.
 func errNoRoom() error {
 	e := fedinvite.Refuse(fedinvite.CodeNotFound, "no such room here")
 	e.Status = http.StatusNotFound
 	return e
-}
-
-// oneHeld refuses an invite unless it is the one that is held. In room versions 1–2 the
-// event ID alone does not tell.
-func oneHeld(held, invite *fedinvite.Event) error {
-	if held.ID() == invite.ID() && held.ReferenceHash() == invite.ReferenceHash() {
-		return nil
-	}
-	return fedinvite.Refuse(fedinvite.CodeForbidden, "This invite is not allowed.") // as policies say it
 }
 
 // maxHeld is how many invites a store keeps: what peers send must not fill it.

@@ -203,9 +203,9 @@ func TestDiskReplaceAndDiscard(t *testing.T) {
 func TestDiskFiles(t *testing.T) {
 	d := newTestDisk(t)
 	for _, id := range []string{"!../../../etc", "!/etc/passwd", "!\x00", "!..", ""} {
-		room, invite := d.roomDir(id), d.inviteDir(id, "@../..:b.example")
-		if filepath.Dir(room) != d.rooms() || filepath.Dir(invite) != d.invites() || len(filepath.Base(room)) != 64 || len(inviteName(id)) != 69 {
-			t.Errorf("%q: %s, %s, %s", id, room, invite, inviteName(id))
+		room, invite := d.roomDir(id), d.inviteFile("../..", id, "@../..:b.example")
+		if filepath.Dir(room) != d.rooms() || filepath.Dir(invite) != d.invites() || len(filepath.Base(room)) != 64 || len(filepath.Base(invite)) != 134 {
+			t.Errorf("%q: %s, %s", id, room, invite)
 		}
 	}
 	if hashName("a", "bc") == hashName("ab", "c") {

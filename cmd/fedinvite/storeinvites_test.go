@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,26 +27,30 @@ func newForeignInvite(t testing.TB, roomID, sender, invitee string) *fedinvite.E
 	return newTestInvite(t, &room{rules: newTestRules(t, "11"), id: roomID}, sender, invitee)
 }
 
-// A user holds one invite to a room. What comes later does not displace it, and only it
-// is removed in its name.
+// A user holds one invite to a room from each server, the newest, and only the one that is
+// named is removed.
 func TestStoreInvites(t *testing.T) {
 	const tea = "!tea:a.example"
 	first := newForeignInvite(t, tea, "@a:a.example", "@b:b.example")
-	second := newForeignInvite(t, tea, "@c:c.example", "@b:b.example")
+	newer := newForeignInvite(t, tea, "@aa:a.example", "@b:b.example")
+	foreign := newForeignInvite(t, tea, "@c:c.example", "@b:b.example")
 	other := newForeignInvite(t, tea, "@a:a.example", "@c:b.example")
+	elsewhere := newForeignInvite(t, "!coffee:a.example", "@a:a.example", "@b:b.example")
 	for name, s := range stores(t) {
 		t.Run(name, func(t *testing.T) {
-			holds := func(userID string, want *fedinvite.Event) {
+			holds := func(userID string, want ...*fedinvite.Event) {
 				t.Helper()
-				switch got, err := s.held(tea, userID); {
-				case err != nil:
+				held, err := s.held(tea, userID)
+				if err != nil {
 					t.Error(err)
-				case got == nil || want == nil:
-					if got != want {
-						t.Errorf("%s holds %v, want %v", userID, got, want)
+				}
+				diff(t, ids(want), ids(held))
+				for _, server := range []fedinvite.ServerName{"a.example", "c.example"} {
+					i := slices.IndexFunc(want, func(e *fedinvite.Event) bool { return origin(e) == server })
+					got, err := s.heldFrom(server, tea, userID)
+					if err != nil || (i < 0) != (got == nil) || i >= 0 && got.ID() != want[i].ID() {
+						t.Errorf("from %s %s holds %v, %v", server, userID, got, err)
 					}
-				default:
-					diff(t, want.ID(), got.ID())
 				}
 			}
 			drop := func(e *fedinvite.Event, want bool) {
@@ -60,24 +65,24 @@ func TestStoreInvites(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			holds("@b:b.example", nil)
+			holds("@b:b.example")
 			drop(first, false)
-			hold(first)
-			hold(other)
-			if err := s.hold(second); !isRefusal(err, fedinvite.CodeForbidden) {
-				t.Errorf("another invite to the room: %v", err)
+			for _, e := range []*fedinvite.Event{foreign, first, other, elsewhere, first} { // one is sent again
+				hold(e)
 			}
-			hold(first) // sent again
-			drop(second, false)
+			drop(newer, false)
+			holds("@b:b.example", foreign, first)
+			holds("@c:b.example", other)
+			hold(newer)
+			drop(first, false)
+			holds("@b:b.example", foreign, newer)
+			drop(newer, true)
+			drop(newer, false)
+			holds("@b:b.example", foreign)
+			hold(first)
+			drop(foreign, true)
 			holds("@b:b.example", first)
 			holds("@c:b.example", other)
-			drop(first, true)
-			drop(first, false)
-			holds("@b:b.example", nil)
-			holds("@c:b.example", other)
-			hold(second)
-			drop(first, false)
-			holds("@b:b.example", second)
 		})
 	}
 }
@@ -94,11 +99,14 @@ func TestStoreInviteWithTheIDOfAnother(t *testing.T) {
 		return e
 	}
 	for name, s := range stores(t) {
-		if err := s.hold(invite(1)); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.hold(invite(2)); !isRefusal(err, fedinvite.CodeForbidden) {
-			t.Errorf("%s: %v", name, err)
+		for depth := int64(1); depth <= 2; depth++ {
+			if err := s.hold(invite(depth)); err != nil {
+				t.Fatal(err)
+			}
+			e, err := s.heldFrom("a.example", "!r:a.example", "@b:b.example")
+			if err != nil || e == nil || e.Depth() != depth {
+				t.Errorf("%s: %v, %v", name, e, err)
+			}
 		}
 	}
 }
@@ -113,7 +121,7 @@ func TestMemoryForgetsTheOldestInvite(t *testing.T) {
 		}
 	}
 	for i, want := range map[int]bool{0: false, 1: true, maxHeld: true} {
-		if e, err := m.held("!r:a.example", invitee(invites[i])); err != nil || (e != nil) != want {
+		if e, err := m.heldFrom("a.example", "!r:a.example", invitee(invites[i])); err != nil || (e != nil) != want {
 			t.Errorf("invite %d: %v, %v", i, e, err)
 		}
 	}
@@ -182,28 +190,27 @@ func TestDiskInviteLimitAtOnce(t *testing.T) {
 	}
 }
 
-// Of two invites that come to two processes at once one is held, and that says so.
+// Of the invites of one server that come to two processes at once one is held, and those
+// of different servers all are.
 func TestDiskHoldAtOnce(t *testing.T) {
-	invites := [2]*fedinvite.Event{}
-	for i, sender := range []string{"@a:a.example", "@c:c.example"} {
-		invites[i] = newForeignInvite(t, "!r:a.example", sender, "@b:b.example")
+	var invites []*fedinvite.Event
+	for _, sender := range []string{"@a:a.example", "@b:a.example", "@c:c.example"} {
+		invites = append(invites, newForeignInvite(t, "!r:a.example", sender, "@b:b.example"))
 	}
 	for range 30 {
 		d := newTestDisk(t)
-		errs := [2]error{}
 		var holding sync.WaitGroup
-		for i, e := range invites {
-			holding.Go(func() { errs[i] = newDisk(d.dir).hold(e) })
+		for _, e := range invites {
+			holding.Go(func() {
+				if err := newDisk(d.dir).hold(e); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 		holding.Wait()
 		held, err := d.held("!r:a.example", "@b:b.example")
-		if err != nil || held == nil {
+		if err != nil || len(held) != 2 || origin(held[0]) == origin(held[1]) {
 			t.Fatalf("%v, %v", held, err)
-		}
-		for i, e := range invites {
-			if (errs[i] == nil) != (held.ID() == e.ID()) || errs[i] != nil && !isRefusal(errs[i], fedinvite.CodeForbidden) {
-				t.Errorf("%s is held; invite %d: %v", held.Sender(), i, errs[i])
-			}
 		}
 	}
 }
@@ -235,25 +242,35 @@ func TestDiskDropAtOnce(t *testing.T) {
 			}
 		})
 		running.Wait()
-		held, err := d.held("!r:a.example", "@b:b.example")
+		held, err := d.heldFrom("a.example", "!r:a.example", "@b:b.example")
 		if err != nil || held == nil || held.ID() != next.ID() || dropped.Load() != 1 {
 			t.Errorf("holds %v, dropped %d times, %v", held, dropped.Load(), err)
 		}
 	}
 }
 
-// A process that was killed while it removed an invite is in nobody's way.
-func TestDiskDropCutShort(t *testing.T) {
+// Nor if the next one comes while it is at it.
+func TestDiskDropWhileHolding(t *testing.T) {
+	first := newForeignInvite(t, "!r:a.example", "@a:a.example", "@b:b.example")
+	next := newForeignInvite(t, "!r:a.example", "@c:a.example", "@b:b.example")
 	d := newTestDisk(t)
-	invite := newForeignInvite(t, "!r:a.example", "@a:a.example", "@b:b.example")
-	if err := os.Mkdir(d.inviteDir(invite.RoomID(), invitee(invite)), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if e, err := d.held(invite.RoomID(), invitee(invite)); e != nil || err != nil {
-		t.Errorf("%v, %v", e, err)
-	}
-	if err := d.hold(invite); err != nil {
-		t.Error(err)
+	for range 200 {
+		if err := d.hold(first); err != nil {
+			t.Fatal(err)
+		}
+		var running sync.WaitGroup
+		running.Go(func() {
+			if _, err := newDisk(d.dir).drop(first); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := d.hold(next); err != nil {
+			t.Error(err)
+		}
+		running.Wait()
+		if held, err := d.held("!r:a.example", "@b:b.example"); err != nil || len(held) != 1 || held[0].ID() != next.ID() {
+			t.Fatalf("holds %v, %v", held, err)
+		}
 	}
 }
 
@@ -280,7 +297,7 @@ func TestDiskHoldsWhatItCanRead(t *testing.T) {
 	if err := d.hold(withUnsigned(most)); err != nil {
 		t.Error(err)
 	}
-	if e, err := d.held(invite.RoomID(), invitee(invite)); e == nil || err != nil {
+	if e, err := d.heldFrom("a.example", invite.RoomID(), invitee(invite)); e == nil || err != nil {
 		t.Errorf("%v, %v", e, err)
 	}
 }

@@ -70,7 +70,7 @@ func (t *trial) signed(ctx context.Context) (string, error) {
 
 // declines has the invitee decline.
 func (t *trial) declines(ctx context.Context) (string, error) {
-	held, err := t.to.kept.held(t.room.id, t.invitee)
+	held, err := t.to.kept.heldFrom(t.from.name(), t.room.id, t.invitee)
 	if err != nil || held == nil {
 		return "", fmt.Errorf("%s holds no invite: %w", t.to.label, err)
 	}
@@ -130,7 +130,7 @@ func (t *trial) gone(leave *fedinvite.Event) error {
 // forgotten returns an error if the invite is still held.
 func (t *trial) forgotten() error {
 	held, err := t.to.kept.held(t.room.id, t.invitee)
-	if err == nil && held != nil {
+	if err == nil && len(held) > 0 {
 		err = errors.New("the invite is still held")
 	}
 	return err

@@ -30,7 +30,12 @@ type roomRow struct {
 	depth       int64
 }
 
-type inviteKey struct{ roomID, userID string }
+// An inviteKey is unique: a user has one invite to a room from each server, so that none
+// keeps another's out. Outside the room nobody can tell which is real.
+type inviteKey struct {
+	roomID, userID string
+	origin         fedinvite.ServerName
+}
 
 // errNoRoom tells users, and servers that ask, that we are not in the room.
 var errNoRoom = fedinvite.Refuse(fedinvite.CodeNotFound, "unknown room")
@@ -150,65 +155,56 @@ func (db *database) receiveEvent(ctx context.Context, r fedserver.Request, roomI
 	return e.ID(), errNoPipeline
 }
 
-// errPending refuses an invite to a user who has another one to the room. It reads as
-// the refusals of package policy do.
-var errPending = fedinvite.Refuse(fedinvite.CodeForbidden, "This invite is not allowed.")
-
 // handleInvite stores an invite of another server, also if that server hangs up.
 func (db *database) handleInvite(ctx context.Context, inv *fedinvite.Invite) error {
 	return db.addInvite(context.WithoutCancel(ctx), inv.Event, inv.RoomState.Client())
 }
 
 // addInvite stores an invite to a room that we are not in, and what its user may see of
-// the room. It may be the one that is stored, sent again.
+// the room. It takes the place of an older one from the same server, which may have been
+// taken back without our hearing of it; it may also be that one, sent again.
 func (db *database) addInvite(_ context.Context, e *fedinvite.Event, _ []json.RawMessage) error {
-	user, _ := e.StateKey()
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	key := inviteKey{e.RoomID(), user}
-	switch old := db.invites[key]; {
-	case old == nil:
-		db.invites[key] = e
-	case old.ID() != e.ID():
-		return errPending // policy.OnePending saw it too, unless both came at once
-	}
+	db.invites[keyOf(e)] = e
 	return nil
 }
 
-// invite returns the pending invite of a user, or nil.
-func (db *database) invite(_ context.Context, roomID, userID string) (*fedinvite.Event, error) {
+func keyOf(invite *fedinvite.Event) inviteKey {
+	user, _ := invite.StateKey()
+	_, origin, _ := fedinvite.ParseUserID(invite.Sender()) // the Receiver has made sure
+	return inviteKey{invite.RoomID(), user, origin}
+}
+
+// invitesTo returns the pending invites of a user to a room.
+func (db *database) invitesTo(_ context.Context, roomID, userID string) (invites []*fedinvite.Event, err error) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
-	return db.invites[inviteKey{roomID, userID}], nil
+	for key, e := range db.invites {
+		if key.roomID == roomID && key.userID == userID {
+			invites = append(invites, e)
+		}
+	}
+	return invites, nil
 }
 
-// inviteElsewhere is invite for rooms that we are not in. In those that we are in, a leave
-// is an event like any other, which receiveEvent gets.
-func (db *database) inviteElsewhere(ctx context.Context, roomID, userID string) (*fedinvite.Event, error) {
-	if room, err := db.read(ctx, roomID); err == nil {
-		room.done()
+// inviteElsewhere returns the invite of a server to a user, for rooms that we are not in. In those that we are in, a leave is an event like any other, which
+// receiveEvent gets.
+func (db *database) inviteElsewhere(_ context.Context, origin fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	if db.rooms[roomID] != nil {
 		return nil, nil
 	}
-	return db.invite(ctx, roomID, userID)
-}
-
-// pending returns the event ID of the pending invite of a user, or "".
-func (db *database) pending(ctx context.Context, roomID, userID string) (string, error) {
-	e, err := db.invite(ctx, roomID, userID)
-	if err != nil || e == nil {
-		return "", err
-	}
-	return e.ID(), nil
+	return db.invites[inviteKey{roomID, userID, origin}], nil
 }
 
 // removeInvite removes an invite that ended with a leave, but not the next one.
 func (db *database) removeInvite(_ context.Context, _, e *fedinvite.Event) error {
-	user, _ := e.StateKey()
-	key := inviteKey{e.RoomID(), user}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if stored := db.invites[key]; stored != nil && stored.ID() == e.ID() {
-		delete(db.invites, key)
+	if stored := db.invites[keyOf(e)]; stored != nil && stored.ID() == e.ID() {
+		delete(db.invites, keyOf(e))
 	}
 	return nil
 }

@@ -36,21 +36,16 @@ func New(db *database, transport http.RoundTripper, blocked []string, signers ..
 	local := keyring.Signers(signers...)
 	client, err1 := fedclient.New(fedclient.Config{UserAgent: "example/1.0", Transport: transport})
 	limiter, err2 := ratelimit.New(ratelimit.Config{})
-	if err := errors.Join(err1, err2); err != nil {
+	keys, err3 := keyring.New(keyring.Config{Fetcher: client, Local: local})
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	keys, err := keyring.New(keyring.Config{Fetcher: client, Local: local})
-	if err != nil {
-		return nil, err
-	}
-	wanted := policy.Chain(policy.InviteeExists(db.isUser), policy.BlockServers(blocked...), policy.InvitePermission(db.permission), policy.OnePending(db.pending))
+	wanted := policy.Chain(policy.InviteeExists(db.isUser), policy.BlockServers(blocked...), policy.InvitePermission(db.permission))
 	endpoint := fedserver.Endpoint{
 		Signer: local.Signer, Keys: keys, ServerAllowed: db.serverAllowed,
 		Credentials: xmatrix.Verifier{Keys: keys}.Credentials,
 	}
-	inviter, err1 := fedclient.NewInviter(fedclient.InviterConfig{
-		Client: client, Keys: keys, Room: db, Signer: local.Signer, Policy: wanted,
-	})
+	inviter, err1 := fedclient.NewInviter(fedclient.InviterConfig{Client: client, Keys: keys, Room: db, Signer: local.Signer, Policy: wanted})
 	receiver, err2 := fedinvite.NewReceiver(fedinvite.Config{
 		Signer: local.Signer, Keys: keys, Credentials: endpoint.Credentials, ServerAllowed: db.serverAllowed,
 		Admit: limiter.Admit, Policy: policy.Chain(wanted, limiter.Policy), Handler: fedinvite.HandlerFunc(db.handleInvite),
@@ -106,14 +101,20 @@ func (s *Server) TakeBack(ctx context.Context, roomID, sender, invitee string) e
 }
 
 // Decline is POST /_matrix/client/v3/rooms/{roomId}/leave by a user who is only invited.
-func (s *Server) Decline(ctx context.Context, invite *fedinvite.Event, user fedinvite.ServerName) error {
-	signer, err := s.local.Signer(ctx, user)
+func (s *Server) Decline(ctx context.Context, roomID, userID string) error {
+	_, name, err1 := fedinvite.ParseUserID(userID)
+	signer, err2 := s.local.Signer(ctx, name)
+	invites, err3 := s.db.invitesTo(ctx, roomID, userID)
+	err := errors.Join(err1, err2, err3)
 	if err != nil {
 		return err
 	}
-	declined, err := s.client.Decline(ctx, fedclient.DeclineRequest{Invite: invite, Signer: signer, Time: time.Now()})
-	if err != nil {
-		return err
+	for _, invite := range invites { // all: who declines leaves the room, whichever of them is real
+		declined, failed := s.client.Decline(ctx, fedclient.DeclineRequest{Invite: invite, Signer: signer, Time: time.Now()})
+		if failed == nil {
+			failed = s.db.removeInvite(ctx, declined.Event, invite)
+		}
+		err = errors.Join(err, failed)
 	}
-	return s.db.removeInvite(ctx, declined.Event, invite)
+	return err
 }
