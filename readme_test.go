@@ -149,7 +149,7 @@ func guard(c *fedinvite.Config, ring *keyring.Ring, isUser func(context.Context,
 		return err
 	}
 	c.Admit = limiter.Admit // by remote address, before any key is fetched
-	c.Policy = policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("*.evil.example"), limiter.Policy)
+	c.Policy = policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("evil.example", "*.evil.example"), limiter.Policy)
 	hints := xmatrix.NewHints(nil) // while the proxy is being set up
 	c.Credentials = xmatrix.Verifier{Keys: ring, Hints: hints}.Credentials
 	return nil
@@ -293,8 +293,10 @@ func TestREADMEGuard(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Code != fedinvite.CodeLimitExceeded || refusal.RetryAfter <= 0 {
 		t.Errorf("a hundred requests of one address: %v", err)
 	}
-	err = c.Policy(t.Context(), &fedinvite.Invite{Origin: "a.evil.example"})
-	if !errors.As(err, &refusal) || refusal.Code == fedinvite.CodeLimitExceeded {
-		t.Errorf("a blocked server: %v", err)
+	for _, origin := range []fedinvite.ServerName{"evil.example", "a.evil.example"} {
+		err = c.Policy(t.Context(), &fedinvite.Invite{Origin: origin})
+		if !errors.As(err, &refusal) || refusal.Code == fedinvite.CodeLimitExceeded {
+			t.Errorf("%s, which is blocked: %v", origin, err)
+		}
 	}
 }

@@ -18,10 +18,9 @@ type memory struct {
 	blocks  map[string]json.RawMessage // m.invite_permission_config
 	led     string                     // the invite that led to the memberships that there are
 	rooms   map[string]*memoryRoom
-	invites map[[2]string]inviteRow
-	parsed  map[[2]string]*fedinvite.Event // what is in invites
-	later   []*fedinvite.Event             // what is to be sent again
-	states  [][]json.RawMessage            // and its room state
+	invites *memoryInvites
+	later   []*fedinvite.Event  // what is to be sent again
+	states  [][]json.RawMessage // and its room state
 	queue   []queued
 	shown   []*fedinvite.Event
 }
@@ -41,7 +40,7 @@ type memoryRoom struct {
 func newMemory(users ...string) *memory {
 	m := &memory{
 		users: map[string]bool{}, blocks: map[string]json.RawMessage{}, rooms: map[string]*memoryRoom{},
-		invites: map[[2]string]inviteRow{}, parsed: map[[2]string]*fedinvite.Event{},
+		invites: newMemoryInvites(),
 	}
 	for _, user := range users {
 		m.users[user] = true
@@ -49,44 +48,13 @@ func newMemory(users ...string) *memory {
 	return m
 }
 
-func (m *memory) Insert(_ context.Context, row inviteRow) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	key := [2]string{row.RoomID, row.UserID}
-	if old, ok := m.invites[key]; ok {
-		return old.EventID, nil
+// invite returns the invite of a server that a user holds to a room; a zero row: none.
+func (m *memory) invite(roomID, userID string, origin fedinvite.ServerName) inviteRow {
+	row, _ := m.invites.Get(context.Background(), inviteKey{roomID, userID, origin})
+	if row == nil {
+		return inviteRow{}
 	}
-	rules, err := row.RoomVersion.Rules()
-	if err != nil {
-		return "", err
-	}
-	m.parsed[key], err = fedinvite.ParseStored(row.Event, rules)
-	m.invites[key] = row
-	return row.EventID, err
-}
-
-func (m *memory) Pending(_ context.Context, roomID, userID string) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.invites[[2]string{roomID, userID}].EventID, nil
-}
-
-func (m *memory) Invite(_ context.Context, roomID, userID string) (*fedinvite.Event, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.parsed[[2]string{roomID, userID}], nil
-}
-
-func (m *memory) Remove(_ context.Context, _, invite *fedinvite.Event) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	user, _ := invite.StateKey()
-	key := [2]string{invite.RoomID(), user}
-	if m.invites[key].EventID == invite.ID() {
-		delete(m.invites, key)
-		delete(m.parsed, key)
-	}
-	return nil
+	return *row
 }
 
 func (m *memory) IsUser(_ context.Context, userID string) (bool, error) { return m.users[userID], nil }

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
@@ -18,22 +19,14 @@ import (
 // book: migrating.md
 // newReceiver is called once, and takes the place of the endpoint that called HandleInvite.
 func newReceiver(signer fedinvite.Signer, keys fedinvite.KeySource,
-	membership func(ctx context.Context, roomID, userID string) (string, error),
+	membership func(ctx context.Context, roomID, userID string) (membership, inviteID string, err error),
 	store func(ctx context.Context, e *fedinvite.Event, clientState []json.RawMessage) error,
 ) (*fedinvite.Receiver, error) {
 	return fedinvite.NewReceiver(fedinvite.Config{
 		Signer:      keyring.Signers(signer).Signer,           // KeyID, PrivateKey
 		Keys:        keys,                                     // Verifier
 		Credentials: xmatrix.Verifier{Keys: keys}.Credentials, // VerifyHTTPRequest
-		Policy: func(ctx context.Context, inv *fedinvite.Invite) error { // MembershipQuerier
-			switch m, err := membership(ctx, inv.Event.RoomID(), inv.Invitee); {
-			case err != nil:
-				return err
-			case m == "join":
-				return fedinvite.Refuse(fedinvite.CodeForbidden, "user is already joined to room")
-			}
-			return nil
-		},
+		Policy:      outside(membership),                      // MembershipQuerier; outside is that of receive.md
 		Handler: fedinvite.HandlerFunc(func(ctx context.Context, inv *fedinvite.Invite) error {
 			// What HandleInvite returned, but for the room state in unsigned.
 			return store(context.WithoutCancel(ctx), inv.Event, inv.RoomState.Client())
@@ -48,7 +41,8 @@ func newReceiver(signer fedinvite.Signer, keys fedinvite.KeySource,
 type latest struct {
 	RoomExists bool
 	Version    fedinvite.RoomVersion
-	State      [][]byte
+	State      map[eventauth.StateKey][]byte
+	Servers    map[fedinvite.ServerName]bool // that have a joined user
 	PrevIDs    []string
 	Depth      int64
 }
@@ -71,9 +65,17 @@ func (f latestRoom) Snapshot(ctx context.Context, roomID string, want []eventaut
 	snapshot := &fedclient.Snapshot{
 		Version: l.Version,
 		Depth:   l.Depth - 1, // theirs is that of the new event, ours that of the extremities
+		Joined:  func(server fedinvite.ServerName) bool { return l.Servers[server] },
 	}
-	for _, raw := range l.State {
+	for _, key := range want {
+		raw := l.State[key]
+		if raw == nil {
+			continue
+		}
 		e, err := fedinvite.ParseStored(raw, rules)
+		if err != nil && shownOnly(key.Type) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -83,6 +85,15 @@ func (f latestRoom) Snapshot(ctx context.Context, roomID string, want []eventaut
 		snapshot.Extremities = append(snapshot.Extremities, fedinvite.EventRef{ID: id}) // since version 3; before, with the hash
 	}
 	return snapshot, nil
+}
+
+// shownOnly says of what describes the room only that an invite can do without it.
+func shownOnly(eventType string) bool {
+	switch eventType {
+	case "m.room.name", "m.room.topic", "m.room.avatar", "m.room.canonical_alias":
+		return true
+	}
+	return false
 }
 
 // book: end
@@ -113,11 +124,12 @@ func TestMigratedReceiverAndInviter(t *testing.T) {
 
 	var stored *fedinvite.Event
 	var state []json.RawMessage
-	receiver, err := newReceiver(b.signer, b.ring, func(_ context.Context, _, userID string) (string, error) {
-		if userID == joined {
-			return "join", nil
+	in, led := joined, "" // who is joined, by which invite
+	receiver, err := newReceiver(b.signer, b.ring, func(_ context.Context, _, userID string) (membership, inviteID string, err error) {
+		if userID == in {
+			return "join", led, nil
 		}
-		return "", nil
+		return "", "", nil
 	}, func(_ context.Context, e *fedinvite.Event, clientState []json.RawMessage) error {
 		stored, state = e, clientState
 		return nil
@@ -132,25 +144,7 @@ func TestMigratedReceiverAndInviter(t *testing.T) {
 	mux.Handle("PUT /_matrix/federation/v2/invite/{roomId}/{eventId}", receiver)
 	b.handler = mux
 
-	inviter, err := fedclient.NewInviter(fedclient.InviterConfig{
-		Client: a.client, Keys: a.ring, Signer: a.local.Signer,
-		Room: latestRoom(func(_ context.Context, wanted string, want []eventauth.StateKey) (latest, error) {
-			room := a.db.rooms[wanted]
-			if room == nil {
-				return latest{}, nil
-			}
-			l := latest{RoomExists: true, Version: room.version, PrevIDs: []string{room.latest.ID()}, Depth: room.latest.Depth() + 1}
-			for _, key := range want {
-				if e := room.state[key]; e != nil {
-					l.State = append(l.State, e.AppendJSON(nil))
-				}
-			}
-			return l, nil
-		}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	inviter := migratedInviter(t, a, nil)
 	e, err := performInvite(t.Context(), inviter, roomID, alice, bob, "Bob", eventTime)
 	if err != nil {
 		t.Fatal(err)
@@ -171,4 +165,68 @@ func TestMigratedReceiverAndInviter(t *testing.T) {
 	wantRefusal(t, err, fedinvite.CodeForbidden)
 	_, err = performInvite(t.Context(), inviter, "!other:a.example", alice, bob, "", eventTime)
 	wantRefusal(t, err, fedinvite.CodeForbidden)
+
+	in, led = bob, e.ID()
+	if err := resend(t, a, b, e); err != nil {
+		t.Errorf("sent again, because the answer got lost, when bob has joined: %v", err)
+	}
+}
+
+// migratedInviter has an Inviter over the store of h, of which change may change what is found.
+func migratedInviter(t *testing.T, h *homeserver, change func(*latest)) *fedclient.Inviter {
+	t.Helper()
+	inviter, err := fedclient.NewInviter(fedclient.InviterConfig{
+		Client: h.client, Keys: h.ring, Signer: h.local.Signer,
+		Room: latestRoom(func(_ context.Context, wanted string, want []eventauth.StateKey) (latest, error) {
+			room := h.db.rooms[wanted]
+			if room == nil {
+				return latest{}, nil
+			}
+			l := latest{
+				RoomExists: true, Version: room.version, State: map[eventauth.StateKey][]byte{},
+				Servers: map[fedinvite.ServerName]bool{h.signer.ServerName(): true},
+				PrevIDs: []string{room.latest.ID()}, Depth: room.latest.Depth() + 1,
+			}
+			for _, key := range want {
+				if e := room.state[key]; e != nil {
+					l.State[key] = e.AppendJSON(nil)
+				}
+			}
+			if change != nil {
+				change(&l)
+			}
+			return l, nil
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inviter
+}
+
+// The other library takes such events in; they are in its users' stores.
+func TestMigratedStateThatCannotBeRead(t *testing.T) {
+	for eventType, works := range map[string]bool{"m.room.name": true, "m.room.power_levels": false} {
+		hosts := newNetwork(t, 2)
+		a, b := hosts[0], hosts[1]
+		roomID, alice := a.newRoom(t)
+		inviter := migratedInviter(t, a, func(l *latest) {
+			l.State[eventauth.StateKey{Type: eventType}] = []byte(`{"type":"` + eventType + `","state_key":"","content":{"a":1,"a":2}}`)
+		})
+		if _, err := performInvite(t.Context(), inviter, roomID, alice, b.user("bob"), "", time.Now()); (err == nil) != works {
+			t.Errorf("%s: %v", eventType, err)
+		}
+	}
+}
+
+// A policy server counts if a user of it is joined, which the snapshot has to tell.
+func TestMigratedRoomWithAPolicyServer(t *testing.T) {
+	hosts := newNetwork(t, 2)
+	a, b := hosts[0], hosts[1]
+	room := invitetest.NewRoom(fedinvite.RoomV11, a.user("alice"))
+	room.PolicyServer(invitetest.Signer("policy.example"))
+	a.keep(t, room)
+	if _, err := performInvite(t.Context(), migratedInviter(t, a, nil), room.ID(), room.Creator(), b.user("bob"), "", time.Now()); err != nil {
+		t.Errorf("a policy server of which nobody is joined: %v", err)
+	}
 }

@@ -52,8 +52,7 @@ func newHomeserver(t *testing.T, name fedinvite.ServerName, transport *discovery
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.config = f.receiverConfig(h.db)
-	if err := addHooks(&h.config, h.db, h.db, "blocked.example"); err != nil {
+	if h.config, err = f.production(h.db.invites, h.db, "blocked.example"); err != nil {
 		t.Fatal(err)
 	}
 	rooms := roomStore{h.db.Begin}
@@ -64,7 +63,7 @@ func newHomeserver(t *testing.T, name fedinvite.ServerName, transport *discovery
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.addEndings(mux, rooms, h.db, nil); err != nil {
+	if err := h.addEndings(mux, rooms, h.db.invites, nil); err != nil {
 		t.Fatal(err)
 	}
 	identity := &http.Client{Transport: transport.Dialer().HTTPTransport(nil)}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -61,15 +62,11 @@ func TestAnInviteIsStoredAndShown(t *testing.T) {
 	if err := a.Invite(t.Context(), roomID, alice, bob, json.RawMessage(`{"reason":"tea"}`)); err != nil {
 		t.Fatal(err)
 	}
-	row, ok := b.db.invites[[2]string{roomID, bob}]
-	if !ok || a.db.membership(roomID, bob) != "invite" {
-		t.Fatalf("stored %v; %q in the room", ok, a.db.membership(roomID, bob))
+	row := b.db.invite(roomID, bob, a.signer.ServerName())
+	if row.EventID == "" || a.db.membership(roomID, bob) != "invite" {
+		t.Fatalf("stored %q; %q in the room", row.EventID, a.db.membership(roomID, bob))
 	}
-	rules, err := row.RoomVersion.Rules()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := fedinvite.ParseStored(row.Event, rules)
+	e, err := row.parse()
 	if err != nil || e.ID() != row.EventID {
 		t.Fatalf("%v, %v", e, err)
 	}
@@ -138,17 +135,107 @@ func TestTheHandlerIsIdempotent(t *testing.T) {
 	if err := resend(t, a, b, first); err != nil {
 		t.Errorf("sent again: %v", err)
 	}
-	_, err = offer(t, a, b, roomID, b.user("bob"), `{"reason":"another"}`)
-	if code(err) != fedinvite.CodeForbidden || !strings.Contains(err.Error(), "This invite is not allowed.") {
-		t.Errorf("another: %v, want the policy's refusal", err)
+	if row := b.db.invite(roomID, b.user("bob"), a.signer.ServerName()); row.EventID != first.ID() || len(b.db.invites.rows) != 1 {
+		t.Errorf("stored %q of %d", row.EventID, len(b.db.invites.rows))
 	}
-	// One that came at the same time is behind the policy already.
-	inv := &fedinvite.Invite{Event: first, Invitee: b.user("bob")}
-	if err := (inviteHandler{b.db}).HandleInvite(t.Context(), inv); err != nil {
-		t.Errorf("the Handler, again: %v", err)
+}
+
+// The first invite was taken back, and the leave got lost or was a moderator's.
+func TestANewerInviteOfAServerReplacesTheOlder(t *testing.T) {
+	for _, version := range []fedinvite.RoomVersion{fedinvite.RoomV11, fedinvite.RoomV12} {
+		peer := invitetest.NewServer(t, "peer.example")
+		mine := newHomeserver(t, "mine.example", peer.Transport())
+		peer.Introduce("mine.example", mine)
+		room := peer.NewRoom(version, "@alice:peer.example")
+		for _, reason := range []string{"first", "again"} {
+			e, err := peer.Invite(t.Context(), room, "@bob:mine.example", invitetest.Set(reason, "content", "reason"))
+			if err != nil {
+				t.Fatalf("%s, %s: %v", version, reason, err)
+			}
+			if row := mine.db.invite(room.ID(), "@bob:mine.example", "peer.example"); row.EventID != e.ID() {
+				t.Errorf("%s, %s: %q is stored, want %s", version, reason, row.EventID, e.ID())
+			}
+		}
 	}
-	other, _ := offer(t, a, b, roomID, b.user("bob"), `{"reason":"a third"}`)
-	wantRefusal(t, (inviteHandler{b.db}).HandleInvite(t.Context(), &fedinvite.Invite{Event: other, Invitee: b.user("bob")}), fedinvite.CodeForbidden)
+}
+
+// Somebody who is not in the room knows its ID, and in version 12 its create event.
+func TestAStrangersInviteKeepsNoOtherOut(t *testing.T) {
+	for _, version := range []fedinvite.RoomVersion{fedinvite.RoomV11, fedinvite.RoomV12} {
+		network := invitetest.NewNetwork(t)
+		in := func(c *invitetest.ServerConfig) { c.Network = network }
+		peer, stranger := invitetest.NewServer(t, "peer.example", in), invitetest.NewServer(t, "stranger.example", in)
+		mine := newHomeserver(t, "mine.example", peer.Transport())
+		peer.Introduce("mine.example", mine)
+		room := peer.NewRoom(version, "@alice:peer.example")
+		bob := "@bob:mine.example"
+
+		own := invitetest.NewRoom(version, "@eve:stranger.example")
+		event := own.Sign(own.InviteDraft(bob, invitetest.Set(room.ID(), "room_id")))
+		create, err := json.Marshal([]json.RawMessage{room.Get("m.room.create", "").AppendJSON(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, body, err := stranger.Send(t.Context(), own.RequestWithState(event, "mine.example", create))
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("%s: the stranger's: %d %s %v", version, status, body, err)
+		}
+		e, err := peer.Invite(t.Context(), room, bob)
+		if err != nil {
+			t.Fatalf("%s: %v", version, err)
+		}
+		if row := mine.db.invite(room.ID(), bob, "peer.example"); row.EventID != e.ID() || len(mine.db.invites.rows) != 2 {
+			t.Errorf("%s: %q of %d is stored, want %s", version, row.EventID, len(mine.db.invites.rows), e.ID())
+		}
+		// Who takes an invite back takes back their own.
+		if _, err := peer.TakeBack(t.Context(), room, bob); err != nil {
+			t.Fatal(err)
+		}
+		if mine.db.invite(room.ID(), bob, "peer.example").EventID != "" || mine.db.invite(room.ID(), bob, "stranger.example").EventID == "" {
+			t.Errorf("%s: taken back, and there are %v", version, mine.db.invites.rows)
+		}
+	}
+}
+
+// In room versions 1 and 2 the inviting server chooses the event ID.
+func TestAnotherEventOfTheSameIDIsRefused(t *testing.T) {
+	peer := invitetest.NewServer(t, "peer.example")
+	peer.IntroduceHandler("mine.example", inviteHandler{newMemoryInvites()})
+	room := peer.NewRoom(fedinvite.RoomV1, "@alice:peer.example")
+	for _, c := range []struct{ depth, want int }{{5, http.StatusOK}, {6, http.StatusForbidden}, {5, http.StatusOK}} {
+		event := room.Sign(room.InviteDraft("@bob:mine.example", invitetest.Set("$same:peer.example", "event_id"), invitetest.Set(c.depth, "depth"), invitetest.Set(1, "origin_server_ts")))
+		status, body, err := peer.Send(t.Context(), room.Request(event, "mine.example"))
+		if err != nil || status != c.want {
+			t.Errorf("depth %d: %d %s %v, want %d", c.depth, status, body, err, c.want)
+		}
+	}
+}
+
+// Whatever comes with an invite, /sync does not grow by more than what is needed.
+func TestClientStateIsBounded(t *testing.T) {
+	peer := invitetest.NewServer(t, "peer.example")
+	mine := newHomeserver(t, "mine.example", peer.Transport())
+	peer.Introduce("mine.example", mine)
+	room := peer.NewRoom(fedinvite.RoomV11, "@alice:peer.example")
+	var state []json.RawMessage
+	for _, eventType := range []string{"m.room.name", "m.room.topic", "m.room.avatar", "m.room.encryption", "org.example.other"} {
+		state = append(state, json.RawMessage(fmt.Sprintf(`{"type":%q,"state_key":"","sender":"@alice:peer.example","content":{"a":%q}}`, eventType, strings.Repeat("y", 60_000))))
+	}
+	raw, err := json.Marshal(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body, err := peer.Send(t.Context(), room.RequestWithState(room.Invite("@bob:mine.example"), "mine.example", raw))
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s %v", status, body, err)
+	}
+	size := 0
+	for _, entry := range mine.db.invite(room.ID(), "@bob:mine.example", "peer.example").State {
+		size += len(entry)
+	}
+	if size < 60_000 || size > 66<<10 {
+		t.Errorf("%d bytes are stored for /sync", size)
+	}
 }
 
 // An inviting server that hangs up does not undo what it was told, or was about to be.
@@ -162,7 +249,7 @@ func TestTheCommitOutlivesTheRequest(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	table := &watchful{inviteTable: b.db}
+	table := &watchful{inviteTable: b.db.invites}
 	if err := (inviteHandler{table}).HandleInvite(ctx, &fedinvite.Invite{Event: e, Invitee: b.user("nobody")}); err != nil {
 		t.Fatal(err)
 	}
@@ -171,17 +258,17 @@ func TestTheCommitOutlivesTheRequest(t *testing.T) {
 	}
 }
 
-// watchful looks at the context of Insert.
+// watchful looks at the context of Put.
 type watchful struct {
 	inviteTable
 	err     error
 	bounded bool
 }
 
-func (w *watchful) Insert(ctx context.Context, row inviteRow) (string, error) {
+func (w *watchful) Put(ctx context.Context, row inviteRow) (inviteRow, error) {
 	w.err = ctx.Err()
 	_, w.bounded = ctx.Deadline()
-	return w.inviteTable.Insert(ctx, row)
+	return w.inviteTable.Put(ctx, row)
 }
 
 func TestHooks(t *testing.T) {
@@ -217,13 +304,13 @@ func TestUsersInTheRoomAreNotInvited(t *testing.T) {
 	a := hosts[0]
 	roomID, alice := a.newRoom(t)
 	join := a.db.rooms[roomID].state[eventauth.StateKey{Type: "m.room.member", Key: alice}]
-	err := outside(a.db)(t.Context(), &fedinvite.Invite{Event: join, Invitee: alice})
+	err := outside(a.db.Membership)(t.Context(), &fedinvite.Invite{Event: join, Invitee: alice})
 	wantRefusal(t, err, fedinvite.CodeForbidden)
-	if err := outside(a.db)(t.Context(), &fedinvite.Invite{Event: join, Invitee: a.user("bob")}); err != nil {
+	if err := outside(a.db.Membership)(t.Context(), &fedinvite.Invite{Event: join, Invitee: a.user("bob")}); err != nil {
 		t.Errorf("somebody who is not in the room: %v", err)
 	}
 	a.db.led = join.ID()
-	if err := outside(a.db)(t.Context(), &fedinvite.Invite{Event: join, Invitee: alice}); err != nil {
+	if err := outside(a.db.Membership)(t.Context(), &fedinvite.Invite{Event: join, Invitee: alice}); err != nil {
 		t.Errorf("the invite that was accepted, sent again: %v", err)
 	}
 }
@@ -332,13 +419,41 @@ func TestChangingAKey(t *testing.T) {
 	}
 }
 
+// The second main of the page, but for what it reads from files.
+func TestAllOfIt(t *testing.T) {
+	peer := invitetest.NewServer(t, "peer.example")
+	own := &ownKeys{keys: keyring.LocalKeys{Signers: []fedinvite.Signer{invitetest.Signer("mine.example")}}}
+	f, err := newFederation(own.Local, peer.Transport(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	invites := newMemoryInvites()
+	c, err := f.production(invites, standIn{}, "evil.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, err := f.routes(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.Introduce("mine.example", routes)
+	if _, err := peer.Invite(t.Context(), peer.NewRoom(fedinvite.RoomV12, "@alice:peer.example"), "@bob:mine.example"); err != nil || len(invites.rows) != 1 {
+		t.Errorf("%v, %d stored", err, len(invites.rows))
+	}
+	w := httptest.NewRecorder()
+	routes.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/_matrix/federation/v1/version", nil))
+	if w.Code != http.StatusOK || !json.Valid(w.Body.Bytes()) {
+		t.Errorf("the version: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestSeveralNames(t *testing.T) {
 	local := keyring.Signers(invitetest.Signer("a.example"), invitetest.Signer("b.example"))
 	f, err := newFederation(local, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux, err := f.routes(f.receiverConfig(newMemory()))
+	mux, err := f.routes(f.receiverConfig(fedinvite.HandlerFunc(announce)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestInviteIsDeclined(t *testing.T) {
 	if a.db.rooms[roomID].sent != nil {
 		t.Error("the invite is still under way")
 	}
-	row := b.db.invites[[2]string{roomID, bob}]
+	row := b.db.invite(roomID, bob, a.signer.ServerName())
 	leave, err := b.Decline(t.Context(), row, []byte(`{"reason":"no time"}`))
 	if err != nil || leave.Membership() != "leave" || leave.ContentJSON("reason") != `"no time"` {
 		t.Fatalf("%v, %v", leave, err)
@@ -61,7 +61,7 @@ func TestTheLeaveOvertakesTheInvite(t *testing.T) {
 	routes := b.handler
 	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		routes.ServeHTTP(w, r)
-		if row, ok := b.db.invites[[2]string{roomID, bob}]; ok && strings.Contains(r.URL.Path, "/invite/") {
+		if row := b.db.invite(roomID, bob, a.signer.ServerName()); row.EventID != "" && strings.Contains(r.URL.Path, "/invite/") {
 			if _, err := b.Decline(context.WithoutCancel(r.Context()), row, nil); err != nil {
 				t.Error(err)
 			}
@@ -91,8 +91,8 @@ func TestInviteIsTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.deliver(t, b.signer.ServerName())
-	if len(b.db.invites) != 0 || a.db.membership(roomID, bob) != "leave" {
-		t.Errorf("%d invites, %q in the room", len(b.db.invites), a.db.membership(roomID, bob))
+	if len(b.db.invites.rows) != 0 || a.db.membership(roomID, bob) != "leave" {
+		t.Errorf("%d invites, %q in the room", len(b.db.invites.rows), a.db.membership(roomID, bob))
 	}
 	wantRefusal(t, a.TakeBack(t.Context(), roomID, alice, bob), fedinvite.CodeForbidden)
 }
@@ -139,8 +139,8 @@ func TestRetry(t *testing.T) {
 	if err := a.Invite(t.Context(), roomID, alice, bob, nil); err == nil {
 		t.Fatal("accepted")
 	}
-	if len(a.db.later) != 1 || len(b.db.invites) != 1 || a.db.membership(roomID, bob) != "" {
-		t.Fatalf("%d to be sent again, %d stored, %q in the room", len(a.db.later), len(b.db.invites), a.db.membership(roomID, bob))
+	if len(a.db.later) != 1 || len(b.db.invites.rows) != 1 || a.db.membership(roomID, bob) != "" {
+		t.Fatalf("%d to be sent again, %d stored, %q in the room", len(a.db.later), len(b.db.invites.rows), a.db.membership(roomID, bob))
 	}
 	lose = false
 	if err := a.Retry(t.Context(), a.db.later[0], a.db.states[0]); err != nil {
@@ -225,5 +225,22 @@ func TestThirdPartyEndpointsAreMounted(t *testing.T) {
 		if w.Code != want {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
+	}
+}
+
+// Nothing about a notification is signed: each of its invites counts against the address.
+func TestNotificationsOfIdentityServersAreLimited(t *testing.T) {
+	a := newNetwork(t, 1)[0]
+	invite := `{"address":"a@b.c","medium":"email","mxid":"` + a.user("bob") + `","room_id":"!r:a.invalid","sender":"@x:a.invalid",` +
+		`"signed":{"mxid":"` + a.user("bob") + `","token":"t","signatures":{"id.example":{"ed25519:0":"AAAA"}}}}`
+	body := `{"address":"a@b.c","medium":"email","mxid":"` + a.user("bob") + `","invites":[` + invite + strings.Repeat(","+invite, 29) + `]}`
+	var statuses []int
+	for range 2 {
+		w := httptest.NewRecorder()
+		a.handler.ServeHTTP(w, httptest.NewRequest(http.MethodPut, "/_matrix/federation/v1/3pid/onbind", strings.NewReader(body)))
+		statuses = append(statuses, w.Code)
+	}
+	if statuses[0] == http.StatusTooManyRequests || statuses[1] != http.StatusTooManyRequests {
+		t.Errorf("two times 30 invites: %d", statuses)
 	}
 }

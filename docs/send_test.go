@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/eventauth"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 	"github.com/seed-0a46cb1a/fedinvite/fedserver"
+	"github.com/seed-0a46cb1a/fedinvite/ratelimit"
+	"github.com/seed-0a46cb1a/fedinvite/thirdparty"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -223,11 +226,7 @@ func (s *sender) sendTo(ctx context.Context, server fedinvite.ServerName, e *fed
 // Decline is POST …/leave by a user who holds an invite to a room that we are not in. It
 // returns the event with which to end the invite.
 func (f *federation) Decline(ctx context.Context, row inviteRow, content json.RawMessage) (*fedinvite.Event, error) {
-	rules, err := row.RoomVersion.Rules()
-	if err != nil {
-		return nil, err
-	}
-	invite, err := fedinvite.ParseStored(row.Event, rules)
+	invite, err := row.parse()
 	if err != nil {
 		return nil, err
 	}
@@ -249,17 +248,30 @@ func (f *federation) Decline(ctx context.Context, row inviteRow, content json.Ra
 // book: end
 
 // book: send.md
-// An inviteStore holds the invites to rooms that we are not in.
-type inviteStore interface {
-	// Invite returns the invite that a user holds to a room that we are not in, or nil.
-	Invite(ctx context.Context, roomID, userID string) (*fedinvite.Event, error)
-	// Remove removes an invite, unless another one has taken its place.
-	Remove(ctx context.Context, leave, invite *fedinvite.Event) error
+// heldInvites is what Transactions ask of the table of receive.md.
+type heldInvites struct{ inviteTable }
+
+// Invite returns the invite that origin may take back.
+func (h heldInvites) Invite(ctx context.Context, origin fedinvite.ServerName, roomID, userID string) (*fedinvite.Event, error) {
+	row, err := h.Get(ctx, inviteKey{roomID, userID, origin})
+	if err != nil || row == nil {
+		return nil, err
+	}
+	return row.parse()
+}
+
+func (h heldInvites) Remove(ctx context.Context, _, invite *fedinvite.Event) error {
+	userID, _ := invite.StateKey()
+	_, origin, err := fedinvite.ParseUserID(invite.Sender())
+	if err != nil {
+		return err
+	}
+	return h.inviteTable.Remove(ctx, inviteKey{invite.RoomID(), userID, origin}, invite.ID())
 }
 
 // addEndings adds the endpoints by which invites end: ours, when another server's user
 // declines, and others', when they are taken back.
-func (s *sender) addEndings(mux *http.ServeMux, rooms fedclient.Room, invites inviteStore, next func(ctx context.Context, r fedserver.Request, roomID string, pdu json.RawMessage) (string, error)) error {
+func (s *sender) addEndings(mux *http.ServeMux, rooms fedclient.Room, invites inviteTable, next func(ctx context.Context, r fedserver.Request, roomID string, pdu json.RawMessage) (string, error)) error {
 	endpoint := fedserver.Endpoint{
 		Signer: s.local.Signer, Keys: s.ring,
 		Credentials: xmatrix.Verifier{Keys: s.ring}.Credentials,
@@ -273,8 +285,9 @@ func (s *sender) addEndings(mux *http.ServeMux, rooms fedclient.Room, invites in
 	if err != nil {
 		return err
 	}
+	held := heldInvites{invites}
 	transactions, err := fedserver.NewTransactions(fedserver.TransactionsConfig{
-		Endpoint: endpoint, Invite: invites.Invite, HandleRescission: invites.Remove, Next: next,
+		Endpoint: endpoint, Invite: held.Invite, HandleRescission: held.Remove, Next: next,
 	})
 	if err != nil {
 		return err
@@ -306,7 +319,21 @@ func (s *sender) addThirdParty(mux *http.ServeMux, rooms fedclient.Room, keys *h
 		Signer: s.local.Signer, Client: s.client,
 		Room: rooms, Inviter: s.inviter, KeyValid: fedclient.KeyValid(keys), Store: s.invited,
 	}
-	binds, err := fedserver.NewBinds(fedserver.BindsConfig{Signer: s.local.Signer, HandleInvite: binder.Bind})
+	limiter, err := ratelimit.New(ratelimit.Config{Remote: ratelimit.Limit{Burst: 50, Every: 10 * time.Second}})
+	if err != nil {
+		return err
+	}
+	binds, err := fedserver.NewBinds(fedserver.BindsConfig{
+		Signer: s.local.Signer, HandleInvite: binder.Bind,
+		Admit: func(ctx context.Context, remote netip.AddrPort, bind thirdparty.Bind) error {
+			for range bind.Invites { // each of them is a request of ours
+				if err := limiter.Admit(ctx, &fedinvite.Delivery{Remote: remote}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
 	if err != nil {
 		return err
 	}

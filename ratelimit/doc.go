@@ -5,7 +5,7 @@
 //	limiter, err := ratelimit.New(ratelimit.Config{})
 //	receiver, err := fedinvite.NewReceiver(fedinvite.Config{
 //		Admit:  limiter.Admit,
-//		Policy: policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("evil.example"), …, limiter.Policy),
+//		Policy: policy.Chain(policy.InviteeExists(isUser), policy.BlockServers("evil.example", "*.evil.example"), …, limiter.Policy),
 //		…
 //	})
 //
@@ -38,7 +38,7 @@
 //
 // # Behind a reverse proxy
 //
-// All requests then come from the proxy's address, and all the world shares one limit. Let
+// All requests then come from the proxy's address, and all peers share one limit. Let
 // [ForwardedFor] set the address from the header X-Forwarded-For, which the proxy has to
 // append to (nginx: $proxy_add_x_forwarded_for), or [ForwardedForUnix] if the proxy comes by
 // a Unix socket.
