@@ -35,12 +35,19 @@ const (
 	finally               // Receive and ServeHTTP: what Check does not do
 )
 
-// A step is one check or action of the receive pipeline.
+// A step is one check or action of the receive pipeline. Its run returns noHook if there is
+// nothing to do.
 type step struct {
 	name  string
 	phase phase
 	run   func(ctx context.Context, r *receipt) error
 }
+
+// noHook is what a step returns that only asks a hook, and there is none. It is no failure,
+// and stays in here.
+type noHook struct{}
+
+func (noHook) Error() string { return "no hook" }
 
 // steps is the receive pipeline, in order: what is cheap comes before what costs
 // key fetches and cryptography, and nothing is signed that was not checked.
@@ -112,8 +119,12 @@ func (r *receipt) run(ctx context.Context, wanted func(phase) bool) error {
 			stepCtx = ctx
 		}
 		err := s.run(stepCtx, r)
+		_, skipped := err.(noHook)
+		if skipped {
+			err = nil
+		}
 		if r.config.Trace != nil {
-			r.trace(ctx, s, err)
+			r.trace(ctx, s.name, skipped, err)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -158,7 +169,7 @@ func findSigner(ctx context.Context, r *receipt) error {
 
 func admit(ctx context.Context, r *receipt) error {
 	if r.config.Admit == nil {
-		return nil
+		return noHook{}
 	}
 	return fromHook(r.config.Admit(ctx, &r.delivery))
 }
@@ -231,7 +242,7 @@ func checkInvite(_ context.Context, r *receipt) error {
 
 func applyServerACL(ctx context.Context, r *receipt) error {
 	if r.config.ServerAllowed == nil {
-		return nil
+		return noHook{}
 	}
 	allowed, err := r.config.ServerAllowed(ctx, r.event.RoomID(), r.delivery.Origin)
 	if err != nil {
@@ -245,7 +256,7 @@ func applyServerACL(ctx context.Context, r *receipt) error {
 
 func applyPolicy(ctx context.Context, r *receipt) error {
 	if r.config.Policy == nil {
-		return nil
+		return noHook{}
 	}
 	return fromHook(r.config.Policy(ctx, r.invite))
 }

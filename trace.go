@@ -45,27 +45,14 @@ func Steps() []string {
 	return names
 }
 
-// trace tells the Trace hook, which is there, that s was taken.
-func (r *receipt) trace(ctx context.Context, s *step, err error) {
+// trace tells the Trace hook, which is there, that a step was taken.
+func (r *receipt) trace(ctx context.Context, name string, skipped bool, err error) {
 	r.config.Trace(ctx, Step{
-		Name:     s.name,
-		Skipped:  s.skipped(r.config),
+		Name:     name,
+		Skipped:  skipped,
 		Err:      err,
 		Delivery: &r.delivery,
 		Event:    r.event,
 		Invite:   r.invite,
 	})
-}
-
-// skipped reports whether the step asks a hook that is not there.
-func (s *step) skipped(c *Config) bool {
-	switch s.name {
-	case "admit":
-		return c.Admit == nil
-	case "server ACL":
-		return c.ServerAllowed == nil
-	case "policy":
-		return c.Policy == nil
-	}
-	return false
 }

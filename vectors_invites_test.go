@@ -249,7 +249,6 @@ type draftVector struct {
 	KeyID       string                `json:"key_id"`
 	Seed        string                `json:"seed"`
 	Expect      string                `json:"expect"`
-	Level       string                `json:"level"`
 	Made        struct {
 		EventID string `json:"event_id"`
 		Event   string `json:"event"`
@@ -328,8 +327,8 @@ type replyVector struct {
 	Endpoint    string                `json:"endpoint"`
 	Body        string                `json:"body"`
 	Expect      string                `json:"expect"`
-	Level       string                `json:"level"`
 	Merged      string                `json:"merged"`
+	MergedOr    []string              `json:"merged_or"`
 }
 
 func TestVectorsReplies(t *testing.T) {
@@ -352,7 +351,8 @@ func TestVectorsReplies(t *testing.T) {
 			if err != nil || c.Expect != "accept" {
 				return
 			}
-			if diff := cmp.Diff(c.Merged, withoutMember(t, string(merged.AppendJSON(nil)), "unsigned")); diff != "" {
+			got := withoutMember(t, string(merged.AppendJSON(nil)), "unsigned")
+			if diff := cmp.Diff(c.Merged, got); diff != "" && !slices.Contains(c.MergedOr, got) {
 				t.Errorf("merged event: -want +got\n%s", diff)
 			}
 		})

@@ -40,6 +40,7 @@ type vectorHead struct {
 	Sentence string `json:"sentence"`
 	Spec     string `json:"spec"`
 	Note     string `json:"note"`
+	Level    string `json:"level"` // who asks for it; in some kinds of cases
 }
 
 // vectorFile is a file of cases.

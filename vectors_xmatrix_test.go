@@ -33,10 +33,21 @@ type vectorWorld struct {
 	RoomState   string                 `json:"room_state"`
 }
 
-// keySource has the keys of the world, and an outage for those that cannot be had.
+// keySource has the keys of the world, and an outage for those that cannot be had. No key
+// is valid for more than 7 days from now on, which is a KeySource's to see to.
 func (w vectorWorld) keySource(t testing.TB) fedinvite.KeySource {
 	t.Helper()
-	return vectorSource{w.Keys.keyMap(t), w.Unavailable}
+	keys := w.Keys.keyMap(t)
+	limit := time.UnixMilli(w.Now).AddDate(0, 0, 7)
+	for _, known := range keys {
+		for id, key := range known {
+			if key.ValidUntil.After(limit) {
+				key.ValidUntil = limit
+				known[id] = key
+			}
+		}
+	}
+	return vectorSource{keys, w.Unavailable}
 }
 
 type vectorSource struct {
@@ -109,7 +120,6 @@ type headerVector struct {
 	vectorHead
 	Header      string               `json:"header"`
 	Expect      string               `json:"expect"`
-	Level       string               `json:"level"`
 	Origin      fedinvite.ServerName `json:"origin"`
 	Destination fedinvite.ServerName `json:"destination"`
 	Key         fedinvite.KeyID      `json:"key"`

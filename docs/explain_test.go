@@ -3,7 +3,9 @@ package docs_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -21,14 +24,12 @@ import (
 // The excerpt is of the command's own golden output.
 func TestExplainExcerpt(t *testing.T) {
 	output := readFile(t, "../cmd/fedinvite/testdata/explain/path_decoded.txt")
-	_, failed, _ := strings.Cut(output, "\n\n")
-	failed, _, ok := strings.Cut(failed, "\npassed ")
-	_, verdict, end := strings.Cut(output, "\nrefused ")
-	verdict, _, last := strings.Cut(verdict, "\n\n")
-	if !ok || !end || !last {
+	_, verdict, ok := strings.Cut(output, "\n\n")
+	verdict, _, cut := strings.Cut(verdict, "\npassed        authorization")
+	if !ok || !cut {
 		t.Fatalf("cannot take this apart:\n%s", output)
 	}
-	holdTable(t, "explain.md", "excerpt", "```text\n"+failed+"\n…\nrefused "+verdict+"\n```\n")
+	holdTable(t, "explain.md", "excerpt", "```text\n"+verdict+"\n…\n```\n")
 }
 
 // What capture has written is the request, byte for byte where it counts: it can be read
@@ -40,7 +41,7 @@ func TestCapture(t *testing.T) {
 	var body []byte
 	server := httptest.NewServer(capture(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ = io.ReadAll(r.Body)
-	}), dir))
+	}), dir, 1))
 	defer server.Close()
 	res, err := http.DefaultClient.Do(q.HTTP(t.Context(), server.URL))
 	if err != nil {
@@ -74,19 +75,81 @@ func TestCapture(t *testing.T) {
 		t.Error(err)
 	}
 
-	// What is not an invite, or too large for one, is not kept.
-	for path, size := range map[string]int{"/_matrix/federation/v1/send/1": 2, q.Path(): 2 << 20} {
-		r := httptest.NewRequest(http.MethodPut, path, strings.NewReader(strings.Repeat(" ", size)))
-		n := 0
-		capture(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			b, _ := io.ReadAll(r.Body)
-			n = len(b)
-		}), dir).ServeHTTP(httptest.NewRecorder(), r)
-		if n != size {
-			t.Errorf("%s: the handler got %d bytes of %d", path, n, size)
-		}
+	// There is no second one, and the handler gets its body all the same.
+	if res, err = http.DefaultClient.Do(q.HTTP(t.Context(), server.URL)); err != nil {
+		t.Fatal(err)
 	}
-	if files, _ = filepath.Glob(filepath.Join(dir, "*.http")); len(files) != 1 {
+	_ = res.Body.Close()
+	if files, _ = filepath.Glob(filepath.Join(dir, "*.http")); len(files) != 1 || !bytes.Equal(body, q.Body) {
 		t.Errorf("%d files", len(files))
+	}
+}
+
+// Captured is what came of the body, whatever the handler made of it, and no more than a
+// Receiver reads.
+func TestCaptureOfRefusedRequests(t *testing.T) {
+	const mib = 1 << 20
+	ignoring := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	reading := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	broken := io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF))
+	for _, c := range []struct {
+		name, target string
+		body         io.Reader
+		next         http.Handler
+		least, most  int
+	}{
+		{"refused without its body", "/x/invite/", strings.NewReader("hello"), ignoring, 5, 5},
+		{"broken off", "/x/invite/", broken, reading, 1, 1},
+		{"large, and refused without its body", "/x/invite/", strings.NewReader(strings.Repeat(" ", 2*mib)), ignoring, mib - 200, mib},
+		{"no invite", "/x/send/", strings.NewReader("hello"), reading, -1, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			capture(c.next, dir, 1).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPut, c.target, c.body))
+			files, _ := filepath.Glob(filepath.Join(dir, "*.http"))
+			got := -1
+			for _, f := range files {
+				_, body, _ := strings.Cut(readFile(t, f), "\r\n\r\n")
+				got = len(body)
+			}
+			if got < c.least || got > c.most || len(files) > 1 {
+				t.Errorf("a body of %d bytes in %d files", got, len(files))
+			}
+		})
+	}
+}
+
+// A body that does not come is waited for as long as the Receiver says, and no longer.
+func TestCaptureKeepsTheDeadline(t *testing.T) {
+	rc, err := fedinvite.NewReceiver(fedinvite.Config{
+		Signer: func(context.Context, fedinvite.ServerName) (fedinvite.Signer, error) {
+			return nil, fedinvite.ErrNotLocal
+		},
+		Keys:        fedinvite.KeyMap{},
+		Handler:     fedinvite.HandlerFunc(func(context.Context, *fedinvite.Invite) error { return nil }),
+		Credentials: xmatrix.Verifier{Keys: fedinvite.KeyMap{}}.Credentials,
+		Timeout:     50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(capture(rc, t.TempDir(), 10))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := io.WriteString(conn, "PUT /_matrix/federation/v2/invite/a/b HTTP/1.1\r\nHost: b\r\nContent-Length: 9\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode/100 != 4 {
+		t.Errorf("status %d", res.StatusCode)
 	}
 }

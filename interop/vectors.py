@@ -61,6 +61,12 @@ def want(what, expected, got):
         raise AssertionError(f"{what}: want {expected!r}, got {got!r}")
 
 
+def want_one(name, case, got):
+    """Holds a value against a member of the case, and what is as good."""
+    if got not in (values := [case[name], *case.get(name + "_or", [])]):
+        want(name, values, got)
+
+
 def parse(text):
     return json_decoder.decode(text)
 
@@ -149,6 +155,8 @@ def same_output(outcome, got):
 
 
 def sign(case):
+    if case.get("expect") == "implementation-defined":
+        return
     signed = sign_json(parse(case["object"]), case["server_name"], signing_key(case))
     want("signature", case["signature"], signed["signatures"][case["server_name"]][case["key_id"]])
     objects = [parse(o) for o in [case["signed_object"], *case.get("signed_object_or", [])]]
@@ -185,17 +193,15 @@ def check_event(case, event, content_hash=None):
     """Holds hashes, ID and redacted form against the case, as far as it has them."""
     if "reference_hash" in case:
         _, digest = compute_event_reference_hash(event)
-        want("reference hash", case["reference_hash"], encode_base64(digest))
+        want_one("reference_hash", case, encode_base64(digest))
     if "content_hash" in case:
         _, digest = compute_content_hash(event.get_pdu_json(), hashlib.sha256)
-        hashes = [case["content_hash"], *case.get("content_hash_or", [])]
-        if encode_base64(digest) not in hashes:
-            want("content hash", hashes, encode_base64(digest))
+        want_one("content_hash", case, encode_base64(digest))
     if "event_id" in case:
         want("event ID", case["event_id"], event.event_id)
     if "redacted_event" in case:
         redacted = without(prune_event(event).get_pdu_json(), "unsigned")
-        want("redacted event", case["redacted_event"], canonical(redacted))
+        want_one("redacted_event", case, canonical(redacted))
 
 
 def event(case):
@@ -318,7 +324,7 @@ def request_check(case, world):
         federation_domain_whitelist=None,
     )
     request = case["request"]
-    headers = [value.encode() for name, value in request["headers"] if name == "Authorization"]
+    headers = [value.encode() for name, value in request["headers"] if name.lower() == "authorization"]
     twisted = SimpleNamespace(
         method=request["method"].encode(),
         uri=request["target"].encode(),
@@ -341,14 +347,21 @@ def request_check(case, world):
 
 
 def invite_in(case, world):
-    """The event that is to be answered with, where there is one."""
+    """The event that is to be answered with, where there is one.
+
+    A refusal is right where the case allows it beside."""
     for outcome in case["expect"]:
         if "event" not in outcome:
             continue
         body = parse(read(case["request"], "body").decode())
         version = KNOWN_ROOM_VERSIONS[case["room_version"]]
         value = body if "/v1/invite/" in case["request"]["target"] else body["event"]
-        got = event_from_pdu_json(value, version)
+        try:
+            got = refusing(event_from_pdu_json, value, version)
+        except Refused:
+            if any(o["result"] == "refuse" for o in case["expect"]):
+                return
+            raise
         stored = outcome["stored"]
         want("event ID", stored["event_id"], got.event_id)
         want("redacted", stored.get("redacted", False), not check_event_content_hash(got))
@@ -363,7 +376,7 @@ def invite_in(case, world):
         want("event", outcome["event"], canonical(answer))
         sender = got.sender.split(":", 1)[1]
         for key_id, known in world["keys"][sender].items():
-            if key_id in signatures[sender]:
+            if key_id in signatures.get(sender, {}):
                 verify_signed_json(prune_event(got).get_pdu_json(), sender, verify_key(key_id, known))
 
 
@@ -422,12 +435,11 @@ KINDS = {
 # Where Synapse departs, and why: name of the case -> reason.
 ELSEWHERE = "an authorization rule, which Synapse looks at when it has the room's state"
 LATER = "the functions that make an event do not look at its hashes; what checks them does"
-EMPTY = "an event without signatures gets an empty object"
-ALPHABET = "the decoder skips characters that are not of base64, as Python's does"
 TOKENS = "the header is split at commas and equals signs, with no other white space than before and after commas"
 ONE_SPELLING = "the scheme is taken as the specification writes it only"
 SIG = "sig is the name of the parameter, as in the specification's example"
 QUOTES = "a quoted value is all between its first character and its last"
+UNQUOTED = "a value without quotes is all up to the comma"
 SHAPE = "the name's characters are looked at, not its length"
 UNCHECKED = "a destination is compared with the server's name, which does the same"
 ONE_NAME = "a Synapse has one name"
@@ -438,25 +450,15 @@ DEPARTURES: dict[str, dict[str, str]] = {
         "create_no_state_key/v12": ELSEWHERE,
         "hash_empty/v1": LATER,
         "hash_empty/v10": LATER,
-        "signatures_missing/v1": EMPTY,
-        "signatures_missing/v11": EMPTY,
-    },
-    "signatures/base64": {
-        '"Zm9v\\n"': ALPHABET,
-        '" Zm9v"': ALPHABET,
-        '"Zm9v!"': ALPHABET,
-        '"Zg==Zg"': ALPHABET,
-    },
-    "signatures/verify": {
-        "four_newlines_in_sig": ALPHABET,
     },
     "xmatrix/parse": {
         "scheme in lower case": ONE_SPELLING,
         "comma at the end": TOKENS,
+        "comma after the scheme": TOKENS,
         "empty elements": TOKENS,
         "spaces around the equals sign": TOKENS,
         "signature for sig": SIG,
-        "sig and signature": SIG,
+        "letter outside of ASCII without quotes": UNQUOTED,
         "quote that does not end": QUOTES,
         "backslash at the end": QUOTES,
         "origin of 300 letters": SHAPE,

@@ -44,7 +44,7 @@ that a receiving server makes:
 	fedinvite explain [-at TIME] [-server-name NAME …] [-keys FILE …] [-offline]
 	                  [-room-state POLICY] [-path PATH] [-method METHOD]
 	                  [-header HEADER …] [-ca FILE] [-allow PREFIX …]
-	                  [-dns HOST:PORT] [-json] [FILE]
+	                  [-dns HOST:PORT] [-v] [-json] [FILE]
 
 What does a homeserver of one's own make of invites? Try it, sentence by sentence of the
 specification:

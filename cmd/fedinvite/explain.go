@@ -21,35 +21,41 @@ const explainUsage = `Usage:
 
 Find out why an invite is refused. Read a captured request for the invite endpoint
 from FILE or from standard input, take it through every check that a receiving
-server makes, in order, and show for each what was compared and what came of it; for
-what fails, the usual causes. What comes after a failure is judged too, as far as it
-can be. Nothing is signed and nothing is stored.
+server makes, in order, and say what the peer was told, why, and what usually causes
+it; then what came of each step. What comes after a failure is judged too, as far as
+it can be. Nothing is signed and nothing is stored.
 
 The request is as HTTP/1 has it: request line, headers, an empty line and the body,
-with either kind of line breaks. The body goes by Content-Length or chunks, else to
-the end of the file. With -path FILE is the body alone.
+with either kind of line breaks, 2 MiB at most. The body goes by Content-Length or
+chunks, else to the end of the file. Of several requests on one connection the first
+for /invite/ is taken. With -path FILE is the body alone.
 
     passed        what the step compares is as it must be
     warning       odd, and accepted all the same
-    FAILED        the first of these is the refusal that the peer got; those after
-                  it would have come next
+    FAILED        the first of these is the refusal that the peer got, at the latest
+                  if a step before it was not judged; those after it would have
+                  come next
     skipped       nothing to check: a rule of the server's own, unknown here
-    not judged    the keys are not at hand, or nothing is left to judge by
+    not judged    the keys are not at hand, -server-name is missing, or nothing is
+                  left to judge by
     not reached   nothing could be judged any more
 
 Keys are fetched from the servers themselves, as "fedinvite keys" does; with -keys
-or -offline no server is asked.
+or -offline no server is asked. Whoever wrote the request chooses which servers:
+try -offline first if you do not trust it.
 
 The exit status is 0 if the invite is accepted, or if nothing refuses it of what
 could be judged; 1 if it is refused; 2 if the command was used wrongly.
 
 Options:
-    -at TIME            judge as of that time, such as 2026-01-02T15:04:05Z or
-                        milliseconds since 1970: when it was captured; default: now
-    -server-name NAME   our server; may be repeated. Default: whatever the request
-                        says that it is for
-    -keys FILE          key documents of servers, as GET /_matrix/key/v2/server
-                        returns them; may be repeated
+    -at TIME            judge as of that time, such as 2026-01-02T15:04:05Z, or
+                        seconds or milliseconds since 1970: when it was captured;
+                        default: now
+    -server-name NAME   our server; may be repeated. Without it the verdict is that
+                        of a server with the name that the request is for
+    -keys FILE          key documents of servers, as GET /_matrix/key/v2/server or
+                        a notary returns them; may be repeated. Of several of one
+                        server the newest counts
     -offline            ask no server for its keys
     -room-state POLICY  how strictly invite_room_state is checked: "create" (the
                         default of servers), "strict" or "off"
@@ -63,6 +69,7 @@ Options:
                         the public internet, such as 10.0.0.0/8, or "loopback"; may
                         be repeated
     -dns HOST:PORT      the DNS server to ask, in place of the system's
+    -v                  show also what steps compare that have passed
     -json               write one JSON object; times are in milliseconds since 1970
 
 Examples:
@@ -92,16 +99,17 @@ func runExplain(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, inquiryTimeout, errors.New("it took too long"))
-	defer cancel()
-	keys, done, err := o.keyBook()
+	keys, done, err := o.keyBook(s)
 	if err != nil {
 		return err
 	}
 	defer done()
+	ctx, cancel := context.WithTimeoutCause(ctx, inquiryTimeout, errors.New("it took too long"))
+	defer cancel()
 	w := newWalk(c, *o.names, o.policy, keys, o.at)
 	failure := w.explain(ctx)
 	r := w.report()
+	r.verbose = *o.verbose
 	err = o.write(s.out, r)
 	return errors.Join(failure, err, r.err())
 }
@@ -113,8 +121,8 @@ type explainOptions struct {
 	keyFiles     []string
 	offline      *bool
 	policy       fedinvite.RoomStatePolicy
-	at           time.Time // zero until prepare: now
-	past         bool
+	at           time.Time // zero: now
+	verbose      *bool
 	path, method *string
 	headers      []string
 }
@@ -123,6 +131,7 @@ func newExplainOptions() *explainOptions {
 	o := &explainOptions{inquiry: newInquiry("explain")}
 	o.names = o.servers("server-name")
 	o.offline = o.Bool("offline", false, "")
+	o.verbose = o.Bool("v", false, "")
 	o.path = o.String("path", "", "")
 	o.method = o.String("method", "", "")
 	o.Func("keys", "", func(s string) error {
@@ -145,20 +154,24 @@ func newExplainOptions() *explainOptions {
 	})
 	o.Func("at", "", func(s string) (err error) {
 		o.at, err = parseTime(s)
-		o.past = true
 		return err
 	})
 	return o
 }
 
-// parseTime reads a time as people or as Matrix write it.
+// parseTime reads a time as people, Matrix or Unix write it.
 func parseTime(s string) (time.Time, error) {
-	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && ms > 0 {
-		return time.UnixMilli(ms), nil
+	const seconds = 100_000_000_000 // as seconds the year 5138, as milliseconds 1973
+	n, err := strconv.ParseInt(s, 10, 64)
+	switch {
+	case err == nil && n > 0 && n < seconds:
+		return time.Unix(n, 0), nil
+	case err == nil && n > 0:
+		return time.UnixMilli(n), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return time.Time{}, errors.New("no time such as 2026-01-02T15:04:05Z, and no milliseconds")
+		return time.Time{}, errors.New("no time such as 2026-01-02T15:04:05Z, and no seconds or milliseconds since 1970")
 	}
 	return t, nil
 }
@@ -172,9 +185,6 @@ func (o *explainOptions) parse(args []string) (string, error) {
 	if *o.path == "" && (*o.method != "" || len(o.headers) > 0) {
 		return "", usageError("-method and -header go with -path")
 	}
-	if !o.past {
-		o.at = time.Now()
-	}
 	return file, nil
 }
 
@@ -183,8 +193,14 @@ func (o *explainOptions) capture(data []byte) (*capture, error) {
 	if len(data) == 0 {
 		return nil, usageError("there is no request: the input is empty")
 	}
+	if len(data) > maxCapture {
+		return nil, fmt.Errorf("the request has more than %d bytes, which no server reads: a Receiver takes a body of %d (MaxBody of fedinvite.Config)", maxCapture, defaultMaxBody)
+	}
 	if *o.path == "" {
 		return parseCapture(data)
+	}
+	if !isTarget(*o.path) {
+		return nil, usageError("-path is no path, or has spaces")
 	}
 	c := &capture{method: cmp.Or(*o.method, http.MethodPut), target: *o.path, header: make(http.Header), length: -1, body: data}
 	for _, h := range o.headers {
@@ -205,20 +221,27 @@ func (c *capture) addTo(line string) (string, error) {
 }
 
 // keyBook returns where keys come from; done is to be called at the end.
-func (o *explainOptions) keyBook() (keys *keyBook, done func(), err error) {
-	given, err := readKeyDocuments(o.keyFiles)
+func (o *explainOptions) keyBook(s streams) (keys *keyBook, done func(), err error) {
+	now := time.Now()
+	if o.at.IsZero() {
+		o.at = now
+	}
+	given, ignored, err := readKeyDocuments(o.keyFiles, o.at)
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, err := range ignored[:min(len(ignored), maxShown)] {
+		fmt.Fprintln(s.err, "fedinvite:", oneLine(err.Error()))
+	}
 	if len(o.keyFiles) > 0 || *o.offline {
-		keys, err = newKeyBook(nil, given, o.at, o.past)
+		keys, err = newKeyBook(nil, given, o.at, now)
 		return keys, func() {}, err
 	}
 	fetcher, done, err := o.fetcher()
 	if err != nil {
 		return nil, nil, err
 	}
-	keys, err = newKeyBook(fetcher, nil, o.at, o.past)
+	keys, err = newKeyBook(fetcher, nil, o.at, now)
 	return keys, done, err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,7 @@ import (
 	"unicode"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
@@ -47,13 +48,14 @@ type incident struct {
 	request func(head, body string) string // the capture
 	keys    func(map[string]object)        // the key documents before they are signed
 	noKeys  bool
+	noNames bool // -server-name is not given
 	args    []string
 }
 
 // signers returns the signer of a server, one of those with keys.
 func incidentSigner(t testing.TB, server fedinvite.ServerName) fedinvite.Signer {
 	t.Helper()
-	return testkey.Signer(t, server, "ed25519:1")
+	return invitetest.Signer(server)
 }
 
 // build returns the capture and the key documents.
@@ -173,10 +175,7 @@ func (s incident) documents(t testing.TB) []string {
 	for _, server := range slices.Sorted(maps.Keys(docs)) {
 		raw := encodeObject(t, docs[server])
 		for id := range docs[server]["verify_keys"].(object) {
-			var err error
-			if raw, err = fedinvite.SignJSON(t.Context(), raw, testkey.Signer(t, fedinvite.ServerName(server), fedinvite.KeyID(id))); err != nil {
-				t.Fatal(err)
-			}
+			raw = invitetest.Sign(raw, invitetest.SignerWithKey(fedinvite.ServerName(server), fedinvite.KeyID(id)))
 		}
 		files = append(files, writeFile(t, string(raw)))
 	}
@@ -191,7 +190,15 @@ func (s incident) explain(t testing.TB, more ...string) result {
 	for _, d := range documents {
 		args = append(args, "-keys", d)
 	}
-	return runCommand(t.Context(), request, append(append(args, s.args...), more...)...)
+	return runCommand(t.Context(), request, slices.Concat(args, s.options(), more)...)
+}
+
+// options are those of the incident, and the name of the server if they have none.
+func (s incident) options() []string {
+	if s.noNames || slices.Contains(s.args, "-server-name") {
+		return s.args
+	}
+	return append([]string{"-server-name", string(cmp.Or(s.dest, "b.example"))}, s.args...)
 }
 
 func apply(edit func(object), o object) {
@@ -250,7 +257,7 @@ func withKeys(server string, edit func(object)) func(map[string]object) {
 
 // incidents are all that explain has something to say of.
 func incidents(t testing.TB) map[string]incident {
-	a2, c := testkey.Signer(t, "a.example", "ed25519:2"), incidentSigner(t, "c.example")
+	a2, c := invitetest.SignerWithKey("a.example", "ed25519:2"), incidentSigner(t, "c.example")
 	wrong := seeded(t, "a.example", "ed25519:1", "another key")
 	both := withKeys("a.example", func(o object) {
 		o["verify_keys"].(object)["ed25519:2"] = object{"key": keyOf(a2)}
@@ -263,16 +270,24 @@ func incidents(t testing.TB) map[string]incident {
 			o["old_verify_keys"] = object{"ed25519:1": object{"key": keyOf(incidentSigner(t, "a.example")), "expired_ts": captured.Add(time.Hour).UnixMilli()}}
 			o["verify_keys"] = object{"ed25519:2": object{"key": keyOf(a2)}}
 		})},
-		"offline": {noKeys: true, args: []string{"-offline"}},
+		"accepted, if served here": {noNames: true},
+		"refused, if served here":  {noNames: true, event: func(o object) { o["type"] = "m.room.name" }},
+		"refused at the latest":    {noKeys: true, args: []string{"-offline"}, event: func(o object) { o["type"] = "m.room.name" }},
+		"no Host":                  {request: head("Host: b.example\r\n", "")},
+		"escape that is none":      {request: retarget(func(s string) string { return strings.Replace(s, "$", "%zz", 1) })},
+		"verbose":                  {args: []string{"-v"}},
+		"offline":                  {noKeys: true, args: []string{"-offline"}},
 		"body file": {request: func(_, body string) string { return body }, args: []string{
 			"-path", "/_matrix/federation/v2/invite/!r:a.example/$x", "-header", `Authorization: X-Matrix origin="a.example",destination="b.example",key="ed25519:1",sig="AAAA"`, "-header", "Host: b.example"}},
 
-		"path, front cut off":           {request: retarget(cutFront("/_matrix"))},
-		"path, front added":             {request: retarget(func(s string) string { return "/matrix" + s })},
-		"path, doubled slash":           {request: retarget(func(s string) string { return strings.Replace(s, "/$", "//$", 1) })},
-		"path, decoded":                 {version: "3", request: retarget(func(s string) string { p, _ := url.PathUnescape(s); return p }), event: func(o object) { slashed(t, o) }},
-		"path, of another":              {request: retarget(func(string) string { return "/_matrix/federation/v1/send/1" })},
-		"path, no IDs":                  {request: retarget(func(string) string { return "/invite" })},
+		"path, front cut off": {request: retarget(cutFront("/_matrix"))},
+		"path, front added":   {request: retarget(func(s string) string { return "/matrix" + s })},
+		"path, doubled slash": {request: retarget(func(s string) string { return strings.Replace(s, "/$", "//$", 1) })},
+		"path, decoded":       {version: "3", request: retarget(func(s string) string { p, _ := url.PathUnescape(s); return p }), event: func(o object) { slashed(t, o) }},
+		"path, of another":    {request: retarget(func(string) string { return "/_matrix/federation/v1/send/1" })},
+		"path, no IDs":        {request: retarget(func(string) string { return "/invite" })},
+		"path, v1 without IDs": {version: "1", path: strings.NewReplacer("/v2/", "/v1/").Replace, body: func(b []byte) []byte { return bareEvent(t, b) },
+			request: retarget(func(string) string { return "/_matrix/federation/v1/invite" })},
 		"method":                        {request: head("PUT ", "GET ")},
 		"authorization, none":           {request: head("Authorization", "X-Authorization")},
 		"authorization, token":          {request: head("X-Matrix", "Bearer")},
@@ -285,6 +300,9 @@ func incidents(t testing.TB) map[string]incident {
 		"body size, cut": {request: func(head, body string) string { return head + "\r\n" + body[:len(body)-100] }},
 		"body size, short": {request: func(head, body string) string {
 			return strings.Replace(head, "Content-Length: ", "Content-Length: 9", 1) + "\r\n" + body
+		}},
+		"body size, large and cut": {request: func(head, _ string) string {
+			return strings.Replace(head, "Content-Length: ", "Content-Length: 9999", 1) + "\r\n"
 		}},
 		"body size, large": {body: func(b []byte) []byte {
 			return replaced(`"invite_room_state"`, `"x":"`+strings.Repeat("y", 1<<20)+`","invite_room_state"`)(b)
@@ -311,7 +329,7 @@ func incidents(t testing.TB) map[string]incident {
 			o["old_verify_keys"] = object{"ed25519:1": object{"key": keyOf(incidentSigner(t, "a.example")), "expired_ts": captured.Add(-time.Hour).UnixMilli()}}
 			o["verify_keys"] = object{"ed25519:2": object{"key": keyOf(a2)}}
 		})},
-		"request signature, other destination": {request: head(`destination="b.example"`, `destination="B.example"`)},
+		"request signature, other destination": {request: head(`destination="b.example"`, `destination="B.example"`), args: []string{"-server-name", "B.example"}},
 		"request signature, key document":      {keys: withKeys("a.example", func(o object) { o["verify_keys"] = object{} })},
 
 		"room version, unknown":     {claimed: "org.example.1\x1b[2J"},
@@ -452,11 +470,17 @@ func TestExplainSaysWhatAReceiverSays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			given, err := readKeyDocuments(documents)
+			given, _, err := readKeyDocuments(documents, captured)
 			if err != nil {
 				t.Fatal(err)
 			}
-			status, body := received(t, c, given, s.args)
+			status, body := received(t, c, given, s.options())
+			if got.Refusal != nil && len(got.Refusal.Unjudged) > 0 {
+				if status == http.StatusOK {
+					t.Errorf("%+v, and a Receiver accepts it", got.Refusal)
+				}
+				return
+			}
 			if got.Verdict == verdictAccepted {
 				if status != http.StatusOK || r.status != statusOK {
 					t.Errorf("accepted, and a Receiver says %d %s", status, body)
@@ -473,7 +497,7 @@ func TestExplainSaysWhatAReceiverSays(t *testing.T) {
 // received has a Receiver answer a capture; of args those count that say how it is set up.
 func received(t testing.TB, c *capture, given map[fedinvite.ServerName][]byte, args []string) (status int, body []byte) {
 	t.Helper()
-	keys, err := newKeyBook(nil, given, captured, true)
+	keys, err := newKeyBook(nil, given, captured, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -514,8 +538,8 @@ func TestExplainIsSafeForTerminals(t *testing.T) {
 	hostile := "\x1b[2J\u009b\u202e\r"
 	quoted := `"` + strings.ReplaceAll(hostile, "\r", `\r`) + `"`
 	for name, s := range map[string]incident{
-		"target":       {request: retarget(func(string) string { return "/" + hostile })},
-		"header":       {request: head("a.example", hostile)},
+		"target":       {request: retarget(func(string) string { return "/" + strings.ReplaceAll(hostile, "\r", "") })},
+		"header":       {request: head("a.example", strings.ReplaceAll(hostile, "\r", ""))},
 		"body":         {body: func([]byte) []byte { return []byte(hostile) }},
 		"room_version": {claimed: hostile},
 		"type":         {event: func(o object) { o["type"] = hostile }},
@@ -527,12 +551,14 @@ func TestExplainIsSafeForTerminals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := s.explain(t)
-			if strings.ContainsFunc(strings.ReplaceAll(r.out+r.err, "\n", ""), func(c rune) bool { return !unicode.IsPrint(c) }) {
-				t.Errorf("%q", r.out+r.err)
-			}
-			if r.status == statusUsage || len(r.out) == 0 {
-				t.Errorf("%+v", r)
+			for _, option := range []string{"-v", "-json"} {
+				r := s.explain(t, option)
+				if strings.ContainsFunc(strings.ReplaceAll(r.out+r.err, "\n", ""), func(c rune) bool { return !unicode.IsPrint(c) }) {
+					t.Errorf("%q", r.out+r.err)
+				}
+				if r.status == statusUsage || len(r.out) == 0 {
+					t.Errorf("%+v", r)
+				}
 			}
 		})
 	}
@@ -544,7 +570,7 @@ func TestExplainUsage(t *testing.T) {
 		stdin string
 		err   string
 	}{
-		{[]string{"-at", "noon"}, "x", `invalid value "noon" for flag -at: no time such as 2026-01-02T15:04:05Z, and no milliseconds`},
+		{[]string{"-at", "noon"}, "x", `invalid value "noon" for flag -at: no time such as 2026-01-02T15:04:05Z, and no seconds or milliseconds since 1970`},
 		{[]string{"-room-state", "lax"}, "x", `invalid value "lax" for flag -room-state: not "create", "strict" or "off"`},
 		{[]string{"-header", "Host"}, "x", `invalid value "Host" for flag -header: not of the form "Name: value"`},
 		{[]string{"-header", "Host: a"}, "x", "-method and -header go with -path"},
@@ -559,6 +585,7 @@ func TestExplainUsage(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"not JSON": "{", "server_name is missing": "{}", "server_keys": `{"server_keys":1}`,
+		"duplicate key": `{"server_name":"e.example","server_name":"e.example"}`,
 	} {
 		r := runCommand(t.Context(), "PUT / HTTP/1.1\n\n", "explain", "-keys", writeFile(t, text))
 		if r.status != statusRefused || r.out != "" || !strings.Contains(r.err, name) {
@@ -579,7 +606,7 @@ func TestExplainWithTheAnswerOfANotary(t *testing.T) {
 		all = append(all, text)
 	}
 	r := runCommand(t.Context(), request, "explain", "-at", strconv.FormatInt(captured.UnixMilli(), 10),
-		"-keys", writeFile(t, string(encodeObject(t, object{"server_keys": all}))))
+		"-server-name", "b.example", "-keys", writeFile(t, string(encodeObject(t, object{"server_keys": all}))))
 	if r.status != statusOK || !strings.Contains(r.out, "\naccepted ") {
 		t.Errorf("%+v", r)
 	}
@@ -593,10 +620,10 @@ func TestExplainFetchesKeys(t *testing.T) {
 	asked := 0
 	name := st.serveKeys(t, func(server string) []byte {
 		asked++
-		signer = testkey.Signer(t, fedinvite.ServerName(server), "ed25519:1")
+		signer = invitetest.Signer(fedinvite.ServerName(server))
 		return keyDocument(t, server, object{"ed25519:1": object{"key": keyOf(signer)}}, object{}, signer)
 	}, nil)
-	from := testkey.Signer(t, fedinvite.ServerName(name), "ed25519:1")
+	from := invitetest.Signer(fedinvite.ServerName(name))
 	s := incident{origin: from, signer: from, event: func(o object) {
 		o["sender"] = "@a:" + name
 		o["origin_server_ts"] = time.Now().UnixMilli()
@@ -677,7 +704,7 @@ func FuzzExplain(f *testing.F) {
 			documents = files
 		}
 	}
-	given, err := readKeyDocuments(documents)
+	given, _, err := readKeyDocuments(documents, captured)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -686,11 +713,11 @@ func FuzzExplain(f *testing.F) {
 		if err != nil {
 			return
 		}
-		keys, err := newKeyBook(nil, given, captured, true)
+		keys, err := newKeyBook(nil, given, captured, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWalk(c, nil, fedinvite.StateCreateOnly, keys, captured)
+		w := newWalk(c, []fedinvite.ServerName{"b.example"}, fedinvite.StateCreateOnly, keys, captured)
 		if err := w.explain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -699,7 +726,7 @@ func FuzzExplain(f *testing.F) {
 		if err := r.text(&out); err != nil || strings.ContainsFunc(strings.ReplaceAll(out.String(), "\n", ""), func(c rune) bool { return !unicode.IsPrint(c) }) {
 			t.Errorf("%v, %q", err, out.String())
 		}
-		status, body := received(t, c, given, nil)
+		status, body := received(t, c, given, []string{"-server-name", "b.example"})
 		switch {
 		case r.Verdict == verdictAccepted && status != http.StatusOK:
 			t.Errorf("accepted, and a Receiver says %d %s", status, body)

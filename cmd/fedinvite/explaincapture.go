@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -11,9 +12,10 @@ import (
 	"strings"
 )
 
-// What a captured request may have before its body.
+// What a captured request may have.
 const (
-	maxHead        = 64 << 10 // bytes
+	maxCapture     = 2 << 20  // bytes
+	maxHead        = 64 << 10 // bytes before its body
 	maxHeaderLines = 200
 )
 
@@ -25,28 +27,50 @@ type capture struct {
 	body           []byte
 	length         int64 // of the body, as announced; -1: it was not
 	chunked        bool
-	cut            bool // the body ends before its announced end
-	extra          int  // bytes behind it
+	cut            bool   // the body ends before its announced end
+	extra          int    // bytes behind it
+	odd            string // why net/http would not let it through; "": it would
 }
 
 // parseCapture reads a request as HTTP/1 writes it, with either kind of line breaks. Without
-// Content-Length and chunks the body is what is left.
+// Content-Length and chunks the body is what is left. Of several requests on one connection
+// it is the first one for /invite/, if there is any.
 func parseCapture(data []byte) (*capture, error) {
-	lines := headLines{rest: bytes.TrimLeft(data, "\r\n")}
-	first, err := lines.next()
+	text, err := cleanText(data)
 	if err != nil {
 		return nil, err
 	}
-	c := &capture{header: make(http.Header), length: -1}
-	if err := c.readRequestLine(first); err != nil {
+	first, rest, err := readCapture(text)
+	if err != nil {
 		return nil, err
 	}
+	for c := first; err == nil; c, rest, err = readCapture(rest) {
+		if strings.Contains(c.target, "/invite/") {
+			return c, nil
+		}
+	}
+	return first, nil
+}
+
+// readCapture reads one request, and returns what may be the next.
+func readCapture(text []byte) (c *capture, next []byte, err error) {
+	lines := headLines{rest: bytes.TrimLeft(text, "\r\n")}
+	first, err := lines.next()
+	if err != nil {
+		return nil, nil, err
+	}
+	c = &capture{header: make(http.Header), length: -1}
+	if err := c.readRequestLine(first); err != nil {
+		return nil, nil, err
+	}
+	head := []string{c.method + " " + c.target + " HTTP/1.1"}
 	last := ""
 	for {
 		line, err := lines.next()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		head = append(head, line)
 		if line == "" {
 			break
 		}
@@ -56,10 +80,24 @@ func parseCapture(data []byte) (*capture, error) {
 			continue
 		}
 		if last, err = c.addHeader(line); err != nil {
-			return nil, fmt.Errorf("line %d: %w", lines.count, err)
+			return nil, nil, fmt.Errorf("line %d: %w", lines.count, err)
 		}
 	}
-	return c, c.readBody(lines.rest)
+	c.odd = c.whyOdd(head)
+	next, err = c.readBody(lines.rest)
+	return c, next, err
+}
+
+// whyOdd says why net/http answers 400 to a request before any handler sees it.
+func (c *capture) whyOdd(head []string) string {
+	text := strings.Join(append(head, ""), "\r\n")
+	if _, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text))); err != nil {
+		return err.Error()
+	}
+	if len(c.header["Host"]) == 0 {
+		return "missing required Host header"
+	}
+	return ""
 }
 
 // headLines takes the lines before a body.
@@ -83,29 +121,31 @@ func (l *headLines) next() (string, error) {
 }
 
 func (c *capture) readRequestLine(line string) error {
-	method, rest, ok := strings.Cut(line, " ")
-	target, _, versioned := cutLast(rest, " HTTP/")
-	if !versioned {
-		target = strings.TrimSpace(rest)
-	}
-	if !ok || method == "" || target == "" || strings.HasPrefix(strings.TrimSpace(line), "{") {
-		return errors.New(`the first line is no request line such as "PUT /_matrix/federation/v2/invite/… HTTP/1.1"; -path is for a body alone`)
+	method, rest, _ := strings.Cut(line, " ")
+	target, version, _ := strings.Cut(strings.TrimRight(rest, " "), " ")
+	if !isToken(method) || !isTarget(target) || version != "" && !strings.HasPrefix(version, "HTTP/") || strings.Contains(version, " ") {
+		return errors.New(notARequest(line))
 	}
 	c.method, c.target = method, target
 	return nil
 }
 
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
+// isTarget reports whether a text could stand in a request line.
+func isTarget(s string) bool {
+	return s == "*" || strings.Contains(s, "/") && !strings.ContainsAny(s, " \t\r\n")
+}
+
+// isToken reports whether s is a token of HTTP, as methods and names of headers are.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
+	})
 }
 
 // addHeader reads one header field and returns its name as it is kept.
 func (c *capture) addHeader(line string) (name string, err error) {
 	name, value, ok := strings.Cut(line, ":")
-	if !ok || name == "" || strings.TrimSpace(name) != name {
+	if !ok || !isToken(name) {
 		return "", errors.New(`not of the form "Name: value"`)
 	}
 	name, value = http.CanonicalHeaderKey(name), strings.Trim(value, " \t")
@@ -130,43 +170,63 @@ func (c *capture) addHeader(line string) (name string, err error) {
 	return name, nil
 }
 
-func (c *capture) readBody(rest []byte) error {
+// readBody reads the body and returns what is behind it.
+func (c *capture) readBody(rest []byte) (behind []byte, err error) {
 	switch {
 	case c.chunked:
 		return c.readChunks(rest)
 	case c.length < 0:
 		c.body = rest
+		return rest, nil // what is no invite has no body without a length
 	case c.length > int64(len(rest)):
 		c.body, c.cut = rest, true
-	default:
-		c.body, c.extra = rest[:c.length], len(rest)-int(c.length)
+		return nil, nil
 	}
-	return nil
+	c.body, behind = rest[:c.length], rest[c.length:]
+	c.extra = len(behind)
+	return behind, nil
 }
 
 // readChunks reads a chunked body; trailers are left.
-func (c *capture) readChunks(rest []byte) error {
+func (c *capture) readChunks(rest []byte) (behind []byte, err error) {
 	c.length = -1
+	for {
+		line, after, ended := bytes.Cut(rest, []byte("\n"))
+		if !ended {
+			c.cut = true
+			return nil, nil
+		}
+		digits, _, _ := strings.Cut(strings.TrimSpace(string(line)), ";")
+		n, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 32)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("the body is not chunked: %q is no length of a chunk; leave Transfer-Encoding out if it was recorded without chunks", clipped(digits))
+		case n == 0:
+			return c.skipTrailers(after), nil
+		case n > uint64(len(after)):
+			c.body, c.cut = append(c.body, after...), true
+			return nil, nil
+		}
+		c.body = append(c.body, after[:n]...)
+		rest = bytes.TrimPrefix(after[n:], []byte("\r"))
+		if len(rest) > 0 && rest[0] != '\n' {
+			return nil, fmt.Errorf("the body is not chunked: no line break behind a chunk of %d bytes", n)
+		}
+		rest = bytes.TrimPrefix(rest, []byte("\n"))
+	}
+}
+
+// skipTrailers returns what is behind the empty line that ends a chunked body.
+func (c *capture) skipTrailers(rest []byte) (behind []byte) {
 	for {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
 		if !ended {
 			c.cut = true
 			return nil
 		}
-		digits, _, _ := strings.Cut(strings.TrimSpace(string(line)), ";")
-		n, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 32)
-		switch {
-		case err != nil:
-			return fmt.Errorf("the body is not chunked: %q is no length of a chunk; leave Transfer-Encoding out if it was recorded without chunks", clipped(digits))
-		case n == 0:
-			return nil
-		case n > uint64(len(after)):
-			c.body, c.cut = append(c.body, after...), true
-			return nil
+		if rest = after; len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
+			return rest
 		}
-		c.body = append(c.body, after[:n]...)
-		rest = bytes.TrimPrefix(after[n:], []byte("\r"))
-		rest = bytes.TrimPrefix(rest, []byte("\n"))
 	}
 }
 

@@ -79,7 +79,10 @@ func (w *walk) forgivePath() bool {
 	case !ok:
 		return false
 	}
-	if _, err := fedinvite.ParseRequestV2(w.capture.body); err == nil {
+	switch { // by the body, which tells it more surely than what is left of the path
+	case isBareEvent(w.capture.body):
+		v1 = true
+	case e != nil:
 		v1 = false
 	}
 	w.target = invitePath(v1, room, event)
@@ -182,6 +185,9 @@ func (w *walk) forgiveEndpoint(t taken) bool {
 
 // versionsWithID returns the room versions in which an event has the ID, oldest first.
 func versionsWithID(raw json.RawMessage, id string) []fedinvite.RoomVersion {
+	if len(raw) > maxHinted {
+		return nil
+	}
 	var versions []fedinvite.RoomVersion
 	for _, v := range fedinvite.RoomVersions() {
 		if rules, err := v.Rules(); err == nil {

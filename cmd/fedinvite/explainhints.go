@@ -13,6 +13,10 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 )
 
+// maxHinted is how large an event may be, in bytes, that is tried in other forms. By the
+// rules of every room version it has 64 KiB at most.
+const maxHinted = 256 << 10
+
 // proxyAdvice is what mends most rewritten paths.
 const proxyAdvice = "a reverse proxy must pass the path on as it came: nginx: proxy_pass http://127.0.0.1:8008; " +
 	"with nothing behind the port, not even a slash; Apache: ProxyPass … nocanon and AllowEncodedSlashes NoDecode"
@@ -40,7 +44,7 @@ func (w *walk) hints(ctx context.Context, t taken) []string {
 	case stepDestination:
 		w.destinationHints(&h, t)
 	case stepBodySize:
-		w.sizeHints(&h)
+		w.sizeHints(&h, t)
 	case stepBody:
 		w.bodyHints(&h, t)
 	case stepRequestSignature:
@@ -67,6 +71,8 @@ func (w *walk) pathHints(h *hintList) {
 	path, _, _ := strings.Cut(w.capture.target, "?")
 	front, ids, found := strings.Cut(path, "/invite/")
 	switch {
+	case strings.TrimRight(path, "/") == "/_matrix/federation/v2/invite" || strings.TrimRight(path, "/") == "/_matrix/federation/v1/invite":
+		h.add("the room ID and the event ID are missing: the path was cut off")
 	case !found && strings.HasPrefix(path, "/_matrix/"):
 		h.add("explain knows requests for the invite endpoint only: PUT /_matrix/federation/v2/invite/{roomId}/{eventId} and v1")
 		return
@@ -135,16 +141,16 @@ func similar(name fedinvite.ServerName, among []fedinvite.ServerName) fedinvite.
 	return ""
 }
 
-func (w *walk) sizeHints(h *hintList) {
+func (w *walk) sizeHints(h *hintList, t taken) {
 	c := w.capture
 	switch {
+	case errors.Is(t.Err, fedinvite.ErrTooLarge):
+		h.add("an event has 64 KiB at most; it is invite_room_state that makes such a body. MaxBody of fedinvite.Config is the limit")
 	case c.cut && c.length >= 0:
 		h.add("%d of %d bytes came: the connection broke off, a proxy cut the body, or the capture is not whole; "+
 			"an editor that changes line breaks makes it shorter too", len(c.body), c.length)
 	case c.cut:
-		h.add("the last chunk is missing: the connection broke off, or the capture is not whole")
-	default:
-		h.add("an event has 64 KiB at most; it is invite_room_state that makes such a body. MaxBody of fedinvite.Config is the limit")
+		h.add("the last chunk or the empty line behind it is missing: the connection broke off, or the capture is not whole")
 	}
 }
 
@@ -244,6 +250,9 @@ func (w *walk) formatHints(h *hintList, t taken) {
 		h.add("in room version 12 the room ID stands for the create event, which auth_events must not list: the sender's software is older than that rule")
 	}
 	if idHint(h, t) {
+		return
+	}
+	if len(raw) > maxHinted {
 		return
 	}
 	var fits []fedinvite.RoomVersion

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ func (w *walk) requestHints(ctx context.Context, h *hintList, t taken) {
 		return
 	}
 	for _, a := range w.claims() {
-		usable := w.keyHints(h, a.Origin, a.Key, purpose{w.at, true})
+		usable := w.keyHints(h, a.Origin, a.Key, purpose{at: w.at, inUse: true})
 		var hinted *xmatrix.HintError
 		switch {
 		case errors.As(t.Err, &hinted) && hinted.Match != "":
@@ -67,28 +68,65 @@ func (w *walk) otherTarget(ctx context.Context, h *hintList) (found bool) {
 
 // otherSigner looks for a key with which the request does verify.
 func (w *walk) otherSigner(ctx context.Context, h *hintList, a xmatrix.Auth, usable bool) (found bool) {
-	as := a
-	k := w.otherKey(func(k knownKey) bool {
-		as.Origin = a.Origin
-		if w.verifies(ctx, as, http.MethodPut, k.key) {
-			return true
+	signature, err := fedinvite.DecodeBase64(a.Sig)
+	if err != nil {
+		return false
+	}
+	signed := newSignedRequest(w, a)
+	var origin fedinvite.ServerName
+	k, ok := w.otherKey(ctx, a.Origin, a.Key, func(k knownKey) bool {
+		for _, origin = range [...]fedinvite.ServerName{a.Origin, k.server} {
+			if message := signed.by(origin); message != nil && k.key.Verify(message, signature) == nil {
+				return true
+			}
 		}
-		as.Origin = k.server
-		return w.verifies(ctx, as, http.MethodPut, k.key)
+		return false
 	})
 	switch {
-	case k == nil:
+	case !ok:
 		return false
 	case k.server == a.Origin && k.id == a.Key && !usable:
 		h.add("the signature itself is right: only the time of the key is at fault")
 	case k.server == a.Origin && k.id == a.Key:
 		h.add("the signature is right for PUT: the method was changed on the way")
-	case as.Origin != a.Origin:
-		h.add("it does verify as a request of %s, with its key %q: the header names the wrong origin", as.Origin, k.id)
+	case origin != a.Origin:
+		h.add("it does verify as a request of %s, with its key %s: the header names the wrong origin", origin, keyName(k.id))
 	default:
-		h.add("it does verify with the key %q of %s: the header names the wrong key", k.id, k.server)
+		h.add("it does verify with the key %s of %s: the header names the wrong key", keyName(k.id), k.server)
 	}
 	return true
+}
+
+// A signedRequest is what a signature of the request covers, by origin.
+type signedRequest struct {
+	content             []byte // canonical
+	target              string
+	destination, origin fedinvite.ServerName
+	message             []byte // of the last origin; nil: there is none
+}
+
+func newSignedRequest(w *walk, a xmatrix.Auth) *signedRequest {
+	s := &signedRequest{target: w.capture.target, destination: cmp.Or(a.Destination, w.assume)}
+	if len(w.capture.body) <= defaultMaxBody { // no server hashes more
+		s.content, _ = fedinvite.LegacyCanonicalJSON(w.capture.body)
+	}
+	return s
+}
+
+// by returns what the origin would have signed for a PUT, nil if the body is no JSON.
+func (s *signedRequest) by(origin fedinvite.ServerName) []byte {
+	if len(s.content) == 0 || origin == s.origin {
+		return s.message
+	}
+	head, err := fedinvite.MarshalCanonical(object{
+		"destination": s.destination, "method": http.MethodPut, "origin": origin, "uri": s.target,
+	})
+	if err != nil {
+		return nil
+	}
+	s.origin = origin
+	s.message = slices.Concat([]byte(`{"content":`), s.content, []byte(","), head[1:])
+	return s.message
 }
 
 // evidence says what the event in the request tells of its key.
@@ -99,16 +137,19 @@ func (w *walk) evidence(h *hintList, a xmatrix.Auth) {
 	}
 	switch {
 	case event.Err == nil:
-		h.add("the event in it is signed rightly by this key: so what differs is the target, the destination, or the body around the event. White space and order in the body do not count")
+		h.add("the event in it is signed rightly by this key: so what differs is the target, the destination, or the body around the event. "+
+			"White space and order in the body do not count. Or somebody else made this request in the name of %s: an event can be copied", a.Origin)
 	case errors.Is(event.Err, fedinvite.ErrSignature):
-		h.add("the event in it does not verify either: %s seems to sign with another key than the one that it publishes under this ID", a.Origin)
+		h.add("the event in it does not verify either: %s seems to sign with another key than the one that it publishes under this ID, "+
+			"or somebody else made both in its name", a.Origin)
 	}
 }
 
 // A purpose is what a key is needed for.
 type purpose struct {
-	at    time.Time // when it must be valid; zero: that does not matter
-	inUse bool      // an old key will not do
+	at      time.Time // when it must be valid
+	inUse   bool      // an old key will not do
+	endless bool      // until when one that is in use is valid does not matter
 }
 
 // keyHints says why a key is of no use for a purpose. It reports whether it is.
@@ -117,27 +158,27 @@ func (w *walk) keyHints(h *hintList, server fedinvite.ServerName, id fedinvite.K
 	if err != nil {
 		h.add("no key of %s counts, whatever its ID: see \"fedinvite keys %s\"", server, server)
 	}
-	i := slices.IndexFunc(keys, func(k knownKey) bool { return k.id == id })
-	if i < 0 {
+	known, ok := w.keys.keyOf(server, id)
+	if !ok {
 		if len(keys) > 0 {
-			h.add("%s has no key %q; it has %s. Either it changed its key and does not publish the old one, or what was fetched is not up to date",
-				server, clipped(string(id)), keyList(keys))
+			h.add("%s has no key %s; it has %s. Either it changed its key and does not publish the old one, or what was fetched is not up to date, "+
+				"or somebody else signed in its name", server, keyName(id), keyList(keys))
 		}
 		return false
 	}
-	key := keys[i].key
+	key := known.key
 	old := !key.ExpiredAt.IsZero()
 	switch {
-	case p.inUse && old && !(w.keys.past && !key.ExpiredAt.Before(p.at)):
-		h.add("the key %q is an old one since %s; a request needs one that is in use", clipped(string(id)), moment(key.ExpiredAt))
-	case key.ValidAt(p.at):
+	case p.inUse && old && !w.keys.wasInUse(known):
+		h.add("the key %s is listed as an old one, until %s; a request needs one that is in use", keyName(id), moment(known.expired))
+	case key.ValidAt(p.at), p.endless && !old:
 		return true
 	case old:
-		h.add("the key %q was in use until %s, and the event is of %s; from room version 5 on that counts", clipped(string(id)), moment(key.ExpiredAt), moment(p.at))
+		h.add("the key %s was in use until %s, and the event is of %s", keyName(id), moment(key.ExpiredAt), moment(p.at))
 	default:
-		h.add("the key %q was valid until %s, which is %s before %s: either its server does not renew what it publishes, or a clock is wrong, "+
+		h.add("the key %s was valid until %s, which is %s before %s: either its server does not renew what it publishes, or a clock is wrong, "+
 			"or the request is older than the keys: -at judges as of the time of the capture",
-			clipped(string(id)), moment(key.ValidUntil), p.at.Sub(key.ValidUntil).Round(time.Second), moment(p.at))
+			keyName(id), moment(key.ValidUntil), p.at.Sub(key.ValidUntil).Round(time.Second), moment(p.at))
 	}
 	return false
 }
@@ -162,18 +203,20 @@ func unavailableHint(h *hintList, err error, server fedinvite.ServerName) {
 	}
 }
 
-// otherKey returns a key that was seen and of which good is true.
-func (w *walk) otherKey(good func(knownKey) bool) *knownKey {
-	const most = 200
-	for i, k := range w.keys.all() {
-		if i == most {
+// otherKey returns the first key of which good is true, of those by which a signature may
+// have been made that is said to be by the one named.
+func (w *walk) otherKey(ctx context.Context, server fedinvite.ServerName, id fedinvite.KeyID, good func(knownKey) bool) (knownKey, bool) {
+	const most = 100
+	tried := 0
+	for k := range w.keys.candidates(server, id) {
+		if tried++; tried > most || ctx.Err() != nil {
 			break
 		}
 		if good(k) {
-			return &k
+			return k, true
 		}
 	}
-	return nil
+	return knownKey{}, false
 }
 
 // signatureHints looks for the reason why the event is not signed as it must be.
@@ -202,16 +245,14 @@ func (w *walk) signatureHints(ctx context.Context, h *hintList, t taken) {
 		return
 	}
 	usable := false
-	p := purpose{at: e.OriginServerTS()}
-	if !e.Rules().EnforceKeyValidity {
-		p.at = time.Time{}
-	}
+	p := purpose{at: e.OriginServerTS(), endless: !e.Rules().EnforceKeyValidity}
 	for i, id := range slices.Sorted(maps.Keys(signed[at.Server])) {
-		if i == maxShown {
+		if i == maxShown || ctx.Err() != nil {
 			break
 		}
-		if k := w.otherKey(signedWith(e, signed[at.Server][id])); k != nil && (k.server != at.Server || k.id != id) {
-			h.add("the signature under %q does verify with the key %q of %s", clipped(string(id)), k.id, k.server)
+		k, ok := w.otherKey(ctx, at.Server, id, signedWith(e, signed[at.Server][id]))
+		if ok && (k.server != at.Server || k.id != id) {
+			h.add("the signature under %s does verify with the key %s of %s", keyName(id), keyName(k.id), k.server)
 			continue
 		}
 		usable = w.keyHints(h, at.Server, id, p) || usable

@@ -226,19 +226,19 @@ func (w *walk) claims() []xmatrix.Auth {
 // keyFact shows what is known of a key.
 func (w *walk) keyFact(f *facts, server fedinvite.ServerName, id fedinvite.KeyID) {
 	values := []value{theirs("", string(id)), theirs("of", string(server))}
-	keys, err := w.keys.keysOf(server)
-	i := slices.IndexFunc(keys, func(k knownKey) bool { return k.id == id })
+	_, err := w.keys.keysOf(server)
+	known, ok := w.keys.keyOf(server, id)
 	switch {
-	case i < 0 && w.keys.given != nil && w.keys.given[server] == nil:
+	case !ok && w.keys.given != nil && w.keys.given[server] == nil:
 		values = append(values, ours("", "not at hand"))
-	case i < 0 && err != nil:
+	case !ok && err != nil:
 		values = append(values, ours("", "could not be had"))
-	case i < 0:
+	case !ok:
 		values = append(values, ours("", "not known"))
-	case keys[i].key.ExpiredAt.IsZero():
-		values = append(values, ours("in use, until", "%s", moment(keys[i].key.ValidUntil)))
+	case known.key.ExpiredAt.IsZero():
+		values = append(values, ours("in use, until", "%s", moment(known.key.ValidUntil)))
 	default:
-		values = append(values, ours("old, until", "%s", moment(keys[i].key.ExpiredAt)))
+		values = append(values, ours("old, until", "%s", moment(known.key.ExpiredAt)))
 	}
 	f.add("key", values...)
 }

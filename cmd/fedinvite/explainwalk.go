@@ -71,7 +71,7 @@ func (w *walk) explain(ctx context.Context) error {
 	}
 	w.judgeRest(ctx)
 	for _, s := range w.steps {
-		if s.Result == failed || s.Result == warning {
+		if ctx.Err() == nil && (s.Result == failed || s.Result == warning) {
 			s.Hints = w.hints(ctx, w.taken[s.Name])
 		}
 	}
@@ -206,17 +206,6 @@ func (w *walk) captured() *http.Request {
 	return w.capture.request(w.capture.method, w.capture.target, bytes.NewReader(nil), 0)
 }
 
-// verifies reports whether the request would be signed by a key, whatever it is called, if
-// it said that, and had that method.
-func (w *walk) verifies(ctx context.Context, as xmatrix.Auth, method string, key fedinvite.VerifyKey) bool {
-	r := w.captured()
-	r.Method = method
-	r.Header = http.Header{"Authorization": {as.String()}}
-	v := xmatrix.Verifier{Keys: only(key), Now: func() time.Time { return w.at }, Assume: w.assume}
-	c, err := v.Credentials(r)
-	return err == nil && c.Verify(ctx, w.capture.body) == nil
-}
-
 // record explains a step.
 func (w *walk) record(t taken) {
 	s := w.steps[w.next-1]
@@ -241,14 +230,27 @@ func (w *walk) record(t taken) {
 	case t.Skipped:
 		s.Result, s.Note = skipped, "the server's own rules are not known here"
 	case t.Name == stepDestination && len(w.names) == 0:
-		s.Result, s.Note = skipped, "-server-name says which names are ours"
+		s.Result, s.Note = notJudged, "-server-name says which names are ours"
 	case t.Name == stepContentHash && !w.taken[stepEventSignatures].Event.HashOK():
-		s.Result, s.Note = warning, "the content hash differs: only the redacted copy counts"
+		s.Result, s.Note = warning, "the content hash differs: only the redacted copy counts, and a server that sets RefuseHashMismatch refuses it"
 	case t.Name == stepRoomState && len(t.invite.RoomState.Warnings) > 0:
 		s.Result, s.Note = warning, "accepted all the same"
 	default:
-		s.Result = passed
+		s.Result, s.Note = passed, w.assumption(t)
 	}
+}
+
+// assumption says what a step that has passed takes for granted.
+func (w *walk) assumption(t taken) string {
+	if t.Name != stepRequestSignature {
+		return ""
+	}
+	for _, a := range w.claims() {
+		if k, ok := w.keys.keyOf(a.Origin, a.Key); ok && w.keys.wasInUse(k) {
+			return fmt.Sprintf("the key %s is an old one since %s, and is taken to have been in use then", keyName(a.Key), moment(k.expired))
+		}
+	}
+	return ""
 }
 
 // judgeRest judges what can be without the steps before it: if the signatures are wrong, the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,9 @@ import (
 	"io"
 	"net"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
@@ -83,9 +87,31 @@ func (q *inquiry) write(w io.Writer, r finding) error {
 	if !*q.asJSON {
 		return r.text(w)
 	}
-	encoder := json.NewEncoder(w)
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r)
+	if err := encoder.Encode(r); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeUnprintable(text.Bytes()))
+	return err
+}
+
+// escapeUnprintable makes a line of JSON fit for a terminal: encoding/json leaves what is
+// not ASCII as it is, and peers write some of it.
+func escapeUnprintable(line []byte) []byte {
+	escaped := make([]byte, 0, len(line))
+	for _, r := range string(line) {
+		switch high, low := utf16.EncodeRune(r); {
+		case r == '\n' || unicode.IsPrint(r):
+			escaped = utf8.AppendRune(escaped, r)
+		case r > 0xffff:
+			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
+		default:
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		}
+	}
+	return escaped
 }
 
 // errorText is for the JSON.

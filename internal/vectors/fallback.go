@@ -21,7 +21,8 @@ func fallbackOut() file {
 	errors := func(code string) string { return `{"errcode":"` + code + `","error":"no"}` }
 	const asJSON = "application/json"
 	yes, no := fallbackOutcome{should, true}, fallbackOutcome{practice, false}
-	never := []fallbackOutcome{{must, false}}
+	never := []fallbackOutcome{{practice, false}}
+	later := []fallbackOutcome{{should, false}}
 	add := func(name, version string, status int, contentType, body string, expect ...fallbackOutcome) {
 		f.Cases = append(f.Cases, fallback{head{Name: name + ", room version " + version, Sentence: says, Spec: specInvite}, version, status, contentType, body, expect})
 	}
@@ -35,12 +36,18 @@ func fallbackOut() file {
 		add("47 400 M_INVALID_PARAM", v, 400, asJSON, errors("M_INVALID_PARAM"), yes, no)
 		add("403 M_FORBIDDEN", v, 403, asJSON, errors("M_FORBIDDEN"), never...)
 		add("401 M_UNAUTHORIZED", v, 401, asJSON, errors("M_UNAUTHORIZED"), never...)
+		add("429 M_LIMIT_EXCEEDED", v, 429, asJSON, errors("M_LIMIT_EXCEEDED"), never...)
+		add("500 M_UNKNOWN", v, 500, asJSON, errors("M_UNKNOWN"), never...)
+		add("502 with a page", v, 502, "text/html", "<html>bad gateway</html>", never...)
+		add("307 without a Location", v, 307, "", "", never...)
+	}
+	for _, v := range versions()[2:] {
+		add("46 404 M_UNRECOGNIZED", v.name, 404, asJSON, errors("M_UNRECOGNIZED"), later...)
 	}
 	for _, v := range []string{"3", "10", "12"} {
-		add("46 404 M_UNRECOGNIZED", v, 404, asJSON, errors("M_UNRECOGNIZED"), never...)
-		add("46 404 with a page", v, 404, "text/html", "<html>not found</html>", never...)
-		add("46 400 M_INVALID_PARAM", v, 400, asJSON, errors("M_INVALID_PARAM"), never...)
-		add("46 404 M_NOT_FOUND", v, 404, asJSON, errors("M_NOT_FOUND"), never...)
+		add("46 404 with a page", v, 404, "text/html", "<html>not found</html>", later...)
+		add("46 400 M_INVALID_PARAM", v, 400, asJSON, errors("M_INVALID_PARAM"), later...)
+		add("46 404 M_NOT_FOUND", v, 404, asJSON, errors("M_NOT_FOUND"), later...)
 	}
 	return f
 }

@@ -33,6 +33,12 @@ func (b *inbox) addRequest(name, sentence string, w world, version string, r req
 	return c
 }
 
+// noted gives the case a note.
+func (c *invitation) noted(note string) *invitation {
+	c.Note = note
+	return c
+}
+
 // from the endpoint's page, whose code is for all of them.
 const (
 	saysType      = "servers SHOULD return M_INVALID_PARAM if: The event type is not m.room.member."
@@ -54,7 +60,7 @@ var thirdParty = set(object{
 func via(user any) edit { return set(user, "content", "join_authorised_via_users_server") }
 
 func invitesAccepted() file {
-	b := newInbox("accepted", "invites that are to be accepted", specInvite)
+	b := newInbox("accepted", "invites that are to be accepted, and the times of the keys that signed them", specInvite)
 	w := plainWorld()
 	for _, v := range versions() {
 		r := newRoom(v)
@@ -66,8 +72,8 @@ func invitesAccepted() file {
 	b.add("01 the plain invite", saysReply, w, base, base.accepted(must, r.shown()...))
 	b.add("02 sent twice: the same answer twice", "", w, base, base.accepted(must, r.shown()...)).Twice = true
 
-	accept := func(name, sentence, level string, w world, l letter) {
-		b.add(name, sentence, w, l, l.accepted(level, r.shown()...))
+	accept := func(name, sentence, level string, w world, l letter) *invitation {
+		return b.add(name, sentence, w, l, l.accepted(level, r.shown()...))
 	}
 	draft := func(edits ...edit) letter { return r.send(r.invite(edits...)) }
 	byKeys := func(r room, keys ...key) object { return r.sign(r.draft(), keys...) }
@@ -77,8 +83,9 @@ func invitesAccepted() file {
 		set("tea, é <&>   😀 \"\\", "content", "reason"), set("Bob", "content", "displayname"), set(true, "content", "is_direct"), set(list{1, nil, object{"": "x"}}, "content", "org.example.x")))
 	accept("more members in the body", "", practice, w, r.send(r.invite(), body(set(list{1, nil}, "org.example.y"))))
 	accept("origin in the event", saysReply, must, w, draft(set("a.example", "origin")))
-	accept("historical user ID", "", must, w, draft(set("@BOB é/+=:b.example", "state_key")))
-	accept("empty localpart", "", practice, w, draft(set("@:b.example", "state_key")))
+	const historical = "clients and servers MUST accept user IDs with localparts consisting of any legal non-surrogate Unicode code points except for : and NUL (U+0000), including other control characters and the empty string."
+	accept("historical user ID", historical, must, w, draft(set("@BOB é/+=:b.example", "state_key"))).Spec = specIDs
+	accept("empty localpart", historical, must, w, draft(set("@:b.example", "state_key"))).Spec = specIDs
 	accept("body written with white space, escapes and in another order", "content: the JSON-parsed request body", must, w,
 		r.send(r.invite(), func(l *letter) {
 			l.signed = canonical(l.body)
@@ -88,7 +95,10 @@ func invitesAccepted() file {
 		r.send(with(r.invite(), set(unpadded(make([]byte, 64)), "signatures", keyB.server, keyB.id))))
 	accept("10 a known key and an unknown one", "If a signature is from an unknown or expired key, it is skipped.", must, w, r.send(byKeys(r, keyA, keyANone)))
 	accept("10 another algorithm too", "Removes any signing key identifiers from the entry with algorithms it doesn't understand.", must, w,
+		r.send(with(r.invite(), set("AAAA", "signatures", keyA.server, "ml-dsa:1"))))
+	accept("10 another algorithm too, whose signature is a number", "", practice, w,
 		r.send(with(r.invite(), set(7, "signatures", keyA.server, "ml-dsa:1"))))
+	b.mayRefuse("10 another algorithm too, whose signature is a number", refusal(practice, 400, "M_BAD_JSON"))
 	accept("10 nonsense in the name of other servers", "only the signature(s) from the originating server … are required for verification", must, w,
 		r.send(with(r.invite(), set(unpadded(make([]byte, 64)), "signatures", keyC.server, keyC.id))))
 	accept("10 two known keys", "If all signatures from known unexpired keys from the originating server(s) are found to be valid", must,
@@ -106,10 +116,15 @@ func invitesAccepted() file {
 	accept("13 a third-party invite was made of it under way", "the receiving server should use the redacted copy it calculated rather than the full copy it received", should, w,
 		r.send(with(r.invite(), set("x", "content", "third_party_invite"))))
 	b.mayRefuse("13 ")
+	accept("14 room ID and event ID of the path with $ and : percent-encoded", "", must, w, r.send(r.invite(), asIs(func(target string) string {
+		return strings.NewReplacer("$", "%24", ":", "%3A", "%21", "!").Replace(target)
+	})))
+	accept("path with a query", "", practice, w, r.send(r.invite(), asIs(func(target string) string { return target + "?x=1" })))
 	accept("41 unsigned with claims about the past", "Information included alongside the event that is not signed.", must, w,
 		r.send(with(r.invite(), set(object{"prev_content": object{"membership": "join"}, "redacted_because": object{"type": "m.room.redaction"}}, "unsigned"))))
 	accept("41 unsigned with a float", "Information included alongside the event that is not signed.", practice, w,
 		r.send(with(r.invite(), set(text("1.5"), "unsigned", "age"))))
+	b.mayRefuse("41 unsigned with a float", refusal(practice, 400, "M_BAD_JSON"))
 
 	v7 := briefRoom(versionOf(7))
 	l := v7.send(v7.invite(via("@carol:c.example")))
@@ -121,12 +136,20 @@ func invitesAccepted() file {
 }
 
 // mayRefuse adds to the cases of that name that a server may be stricter.
-func (b *inbox) mayRefuse(name string) {
+func (b *inbox) mayRefuse(name string, first ...outcome) {
+	for _, c := range b.named(name) {
+		c.Expect = append(append(c.Expect, first...), refusal(practice, 0, ""))
+	}
+}
+
+// named returns the cases whose names begin so.
+func (b *inbox) named(prefix string) (all []*invitation) {
 	for _, c := range b.Cases {
-		if c, ok := c.(*invitation); ok && strings.HasPrefix(c.Name, name) {
-			c.Expect = append(c.Expect, refusal(practice, 0, ""))
+		if c, ok := c.(*invitation); ok && strings.HasPrefix(c.Name, prefix) {
+			all = append(all, c)
 		}
 	}
+	return all
 }
 
 // keyTimes is about keys that were not valid any more when the event was made.
@@ -145,14 +168,24 @@ func (b *inbox) keyTimes() {
 		b.add("11 key expired at the event, "+name, expired, justOld, l, yes).Spec = specSigning
 		b.add("11 key valid until the event, "+name, until, justValid, l, yes).Spec = specKeyTime
 		if n < 5 {
-			b.add("11 key not valid any more at the event, "+name, "Keys' validity is enforced from room version 5 on.", invalid, l, yes).Spec = specKeyTime
-			expiredV4 := append(invalidParam(), l.accepted(practice, r.shown()...))
-			b.add("11 key expired before the event, "+name, expired, old, l, expiredV4...).Spec = specSigning
-			continue
+			b.add("11 key not valid any more at the event, "+name, "", invalid, l, yes).noted("valid_until_ts counts from room version 5 on").Spec = specKeyTime
+		} else {
+			b.add("11 key not valid any more at the event, "+name, until, invalid, l, invalidParam()...).Spec = specKeyTime
 		}
-		b.add("11 key not valid any more at the event, "+name, until, invalid, l, invalidParam()...).Spec = specKeyTime
 		b.add("11 key expired before the event, "+name, expired, old, l, invalidParam()...).Spec = specSigning
 	}
+	b.longValidity()
+}
+
+// longValidity is about a key that claims to be valid for a month.
+func (b *inbox) longValidity() {
+	const lesser = "Servers MUST use the lesser of valid_until_ts and 7 days into the future when determining if a key is valid."
+	const day = 24 * 60 * 60 * 1000
+	month := plainWorld().with("a-has-a-key-valid-for-a-month", keyAOld, publicKey{ValidUntil: now + 30*day})
+	r := briefRoom(versionOf(11))
+	soon, late := r.send(r.sign(r.draft(), keyAOld)), r.send(r.sign(r.draft(set(now+8*day, "origin_server_ts")), keyAOld))
+	b.add("11 key valid for a month", lesser, month, soon, soon.accepted(must, r.shown()...)).Spec = specKeyTime
+	b.add("11 key valid for a month, event of the eighth day", lesser, month, late, invalidParam()...).Spec = specKeyTime
 }
 
 // eventIDs is about event IDs, which the path has percent-encoded.

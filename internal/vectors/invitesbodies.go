@@ -10,15 +10,14 @@ func invitesBodies() file {
 	w := plainWorld()
 	r := newRoom(versionOf(11))
 	base := r.send(r.invite())
-	version := func(name string, e edit, expect ...outcome) {
-		b.add(name, "room_version: string. required", w, r.send(r.invite(), body(e)), expect...)
+	version := func(name string, e edit, expect ...outcome) *invitation {
+		return b.add(name, "room_version: string. required", w, r.send(r.invite(), body(e)), expect...)
 	}
-	unknown := refusal(must, 400, "M_INCOMPATIBLE_ROOM_VERSION")
-	unknown.Version = "99"
-	version("24 room_version 99", set("99", "room_version"), unknown, refusal(practice, 400, "M_UNSUPPORTED_ROOM_VERSION"), refusal(must, 0, ""))
-	for _, v := range []string{"011", "11 ", "org.example.unknown", "1.0"} {
+	const says400 = "The request is invalid or the room the server is attempting to join has a version that is not listed in the ver parameters. … room_version: The version of the room. Required if the errcode is M_INCOMPATIBLE_ROOM_VERSION."
+	unknown := refusal(should, 400, "M_INCOMPATIBLE_ROOM_VERSION")
+	for _, v := range []string{"99", "011", "11 ", "org.example.unknown", "1.0"} {
 		unknown.Version = v
-		version("24 room_version "+v+".", set(v, "room_version"), unknown, refusal(practice, 400, "M_UNSUPPORTED_ROOM_VERSION"), refusal(must, 0, ""))
+		version("24 room_version "+canonical(v), set(v, "room_version"), unknown, refusal(practice, 400, "M_UNSUPPORTED_ROOM_VERSION"), refusal(must, 0, "")).Sentence = says400
 	}
 	missing, badJSON := refusedWith(must, 400, "M_MISSING_PARAM"), refusedWith(must, 400, "M_BAD_JSON")
 	badJSONOrMissing := []outcome{badJSON[0], missing[0], missing[1]}
@@ -45,9 +44,13 @@ func invitesBodies() file {
 	bytes("27 the body ends too early", text[:len(text)-1], text, "M_NOT_JSON")
 	bytes("27 the body goes on", text+"}", text, "M_NOT_JSON")
 	bytes("27 the body is two objects", text+text, text, "M_NOT_JSON")
-	bytes("27 the body is a list", "["+text+"]", text, "M_BAD_JSON")
-	bytes("27 the body is a string", `"x"`, text, "M_BAD_JSON")
-	bytes("27 the body is null", `null`, text, "M_BAD_JSON")
+	other := func(name, value string) {
+		b.add(name, "", w, r.send(r.invite(), raw(value, value)), refusal(practice, 400, "M_BAD_JSON"), refusal(practice, 401, "M_UNAUTHORIZED"), refusal(must, 0, "")).
+			noted("signed as any JSON value is; a server may believe objects only").Spec = specErrors
+	}
+	other("27 the body is a list", "["+text+"]")
+	other("27 the body is a string", `"x"`)
+	other("27 the body is null", `null`)
 	bytes("27 the body is no JSON", `event=x`, text, "M_NOT_JSON")
 	bytes("27 a comma too many", strings.TrimSuffix(text, "}")+",}", text, "M_NOT_JSON")
 	bytes("27 a comment", strings.Replace(text, "{", "{/* */", 1), text, "M_NOT_JSON")
@@ -59,8 +62,8 @@ func invitesBodies() file {
 
 	// What readers could read in two ways: signed as it reads if the last one counts.
 	ambiguous := func(name, old, twice string) {
-		b.add(name, "An object has each key once.", w, r.send(r.invite(), raw(strings.Replace(text, old, twice, 1), text)),
-			refusal(practice, 400, "M_BAD_JSON"), refusal(practice, 400, "M_NOT_JSON"), refusal(practice, 401, "M_UNAUTHORIZED"), refusal(practice, 0, ""))
+		b.add(name, "", w, r.send(r.invite(), raw(strings.Replace(text, old, twice, 1), text)),
+			refusal(practice, 400, "M_BAD_JSON"), refusal(practice, 400, "M_NOT_JSON"), refusal(practice, 401, "M_UNAUTHORIZED"), refusal(practice, 0, "")).noted("readers that take the first value and readers that take the last would see two bodies")
 	}
 	ambiguous("duplicate key of the body: event", `{"event":`, `{"event":{},"event":`)
 	ambiguous("duplicate key of the body: room_version", `],"room_version":"11"}`, `],"room_version":"1","room_version":"11"}`)
@@ -71,8 +74,8 @@ func invitesBodies() file {
 	ambiguous("duplicate key, both values alike", `"depth":6`, `"depth":6,"depth":6`)
 	ambiguous("duplicate key of unsigned", `"type":"m.room.member"}`, `"type":"m.room.member","unsigned":{"a":1,"a":1}}`)
 	badText := func(name, in string) {
-		b.add(name, "JSON text is UTF-8, and its strings are Unicode text.", w, r.send(r.invite(), raw(strings.Replace(text, `"Tea"`, in, 1), text)),
-			refusal(practice, 400, "M_BAD_JSON"), refusal(practice, 400, "M_NOT_JSON"), refusal(practice, 401, "M_UNAUTHORIZED"), refusal(practice, 0, ""))
+		b.add(name, "", w, r.send(r.invite(), raw(strings.Replace(text, `"Tea"`, in, 1), text)),
+			refusal(practice, 400, "M_BAD_JSON"), refusal(practice, 400, "M_NOT_JSON"), refusal(practice, 401, "M_UNAUTHORIZED"), refusal(practice, 0, "")).noted("canonical JSON is UTF-8, which cannot hold this")
 	}
 	badText("lone surrogate", `"\ud800"`)
 	badText("surrogates in the wrong order", `"\udc00\ud800"`)

@@ -33,10 +33,10 @@ func invitesAuthentication() file {
 	b.add("signature of another server", says, w, pretender, unauthorized...)
 	old := w.with("a-old", keyA, publicKey{Expired: now - 1000})
 	b.add("key that signs no longer", says, old, base, unauthorized...)
-	b.add("server of somebody else brings the invite", saysSender, w, r.send(r.invite(), from(keyC)), invalidParam()...)
+	b.add("server of somebody else brings the invite", saysSender, w, r.send(r.invite(), from(keyC)), invalidParam()...).Spec = specInvite
 	down := plainWorld()
 	down.name, down.Unavailable = "keys-of-a-unavailable", []string{keyA.server}
-	b.add("keys cannot be had now", "", down, base, refusal(practice, 503, ""), refusal(practice, 500, ""), refusal(practice, 502, ""), refusal(practice, 0, ""))
+	b.add("keys cannot be had now", "", down, base, refusal(practice, 503, ""), refusal(practice, 500, ""), refusal(practice, 502, ""), refusal(practice, 504, ""), refusal(practice, 0, ""))
 
 	wrongMethod := func(method string) {
 		l := base

@@ -44,6 +44,6 @@ func invitesV1() file {
 	refuse("14 room ID of the path is another room's", "", v1.send(v1.invite(), byV1, path("!other:a.example", v1.eventID(v1.invite()))), refusal(practice, 400, "M_INVALID_PARAM"), refusal(practice, 0, ""))
 	refuse("15 event ID of the path is not event_id", "", v1.send(v1.invite(), byV1, path(v1.id, "$x:a.example")), refusal(practice, 400, "M_INVALID_PARAM"), refusal(practice, 0, ""))
 	refuse("26 the body is that of v2", saysFormat, v1.send(v1.invite(), func(l *letter) { l.endpoint = "v1" }), append([]outcome{refusal(practice, 400, "M_INVALID_PARAM")}, refusedWith(must, 400, "M_BAD_JSON")...)...)
-	refuse("27 the body is a list", "", v1.send(v1.invite(), byV1, raw("[]", "{}")), refusedWith(must, 400, "M_BAD_JSON")...)
+	refuse("27 the body is a list", "", v1.send(v1.invite(), byV1, raw("[]", "[]")), refusal(practice, 400, "M_BAD_JSON"), refusal(practice, 401, "M_UNAUTHORIZED"), refusal(must, 0, ""))
 	return b.file
 }

@@ -66,6 +66,7 @@ type letter struct {
 	endpoint        string // v1 or v2
 	method          string
 	roomID, eventID string
+	path            string // the target; "": made of the IDs
 	event           object // as sent
 	body            object
 	text            string   // the body as it is sent; "": body in canonical form
@@ -108,6 +109,11 @@ func state(entries any) func(*letter) { return body(set(entries, "invite_room_st
 // from has another server send the letter.
 func from(k key) func(*letter) { return func(l *letter) { l.from = k } }
 
+// asIs changes the target, which is signed as it is sent.
+func asIs(change func(string) string) func(*letter) {
+	return func(l *letter) { l.path = change(l.target()) }
+}
+
 // path sets the IDs of the path.
 func path(roomID, eventID string) func(*letter) {
 	return func(l *letter) { l.roomID, l.eventID = roomID, eventID }
@@ -119,6 +125,9 @@ func raw(text, signed string) func(*letter) {
 }
 
 func (l letter) target() string {
+	if l.path != "" {
+		return l.path
+	}
 	return "/_matrix/federation/" + l.endpoint + "/invite/" + url.PathEscape(l.roomID) + "/" + url.PathEscape(l.eventID)
 }
 

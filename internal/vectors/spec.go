@@ -17,12 +17,16 @@ const (
 	specErrors   = specSite + "client-server-api/#standard-error-response"
 	specStripped = specSite + "client-server-api/#stripped-state"
 	specIDs      = specSite + "appendices/#identifier-grammar"
+	specACLEvent = specSite + "client-server-api/#mroomserver_acl"
 	specKeyTime  = specRooms + "v5/#signing-key-validity-period"
 	specStrict   = specRooms + "v6/#canonical-json"
 	specLoose    = specRooms + "v5/#canonical-json"
 	specV8Auth   = specRooms + "v8/#authorisation-rules"
 	specV12Auth  = specRooms + "v12/#authorisation-rules"
 )
+
+// specFormat is the event format of the room's version.
+func specFormat(r room) string { return specRooms + "v" + r.name + "/#event-format" }
 
 // Levels: how much the specification demands an outcome.
 const (

@@ -35,6 +35,12 @@ func requestVerification() file {
 	add("valid, beside another scheme", "", w, put(body, "Bearer x", good), believed("a.example"))
 	add("valid, beside one with an unknown key", "", w, put(body, sig("PUT", inviteTarget, body, keyANone, keyB.server), good),
 		[]outcome{{Level: practice, Result: "accept", Origin: "a.example"}, {Level: practice, Result: "refuse"}})
+	add("valid, header named in lower case", "", w, lowerCase(put(body, good)), believed("a.example"))
+	add("valid, signature padded", "implementations SHOULD accept input with or without padding characters wherever possible", w, put(body, strings.TrimSuffix(good, `"`)+`=="`),
+		[]outcome{{Level: should, Result: "accept", Origin: "a.example"}, {Level: practice, Result: "refuse"}})
+	either := []outcome{refused[0], {Level: practice, Result: "refuse"}, believed("a.example")[0], believed("c.example")[0]}
+	either[2].Level, either[3].Level = practice, practice
+	add("two headers of two origins, both right", "", w, put(body, good, sig("PUT", inviteTarget, body, keyC, keyB.server)), either)
 	add("no header", "Every HTTP request made by a homeserver is authenticated", w, put(body), refused)
 	add("another scheme only", "Every HTTP request made by a homeserver is authenticated", w, put(body, "Bearer x"), refused)
 	add("malformed header", "", w, put(body, "X-Matrix origin=a.example"), refused)
@@ -48,7 +54,7 @@ func requestVerification() file {
 	add("body added", "", w, put(body, sig("PUT", inviteTarget, "", keyA, keyB.server)), refused)
 	add("method changed", "", w, newRequest("POST", inviteTarget, body, good), refused)
 	add("query added", "", w, newRequest("PUT", inviteTarget+"?x=1", body, good), refused)
-	add("target spelt another way", "The target is signed as it is sent.", w, newRequest("PUT", strings.Replace(inviteTarget, "%21", "!", 1), body, good), refused)
+	add("target spelt another way", "The request method, target and body are signed by wrapping them in a JSON object", w, newRequest("PUT", strings.Replace(inviteTarget, "%21", "!", 1), body, good), refused)
 	add("origin changed", "", w, put(body, strings.Replace(good, "a.example", "c.example", 1)), refused)
 	add("signature of another server", "", w, put(body, strings.Replace(sig("PUT", inviteTarget, body, keyC, keyB.server), "c.example", "a.example", 1)), refused)
 	add("unknown key", "", w, put(body, sig("PUT", inviteTarget, body, keyANone, keyB.server)), refused)
@@ -64,4 +70,12 @@ func requestVerification() file {
 	old := plainWorld().with("a-old", keyA, publicKey{Expired: now - 1000})
 	add("old key", "", old, put(body, good), refused)
 	return f
+}
+
+// lowerCase writes the names of the headers in lower case.
+func lowerCase(r request) request {
+	for i := range r.Headers {
+		r.Headers[i][0] = strings.ToLower(r.Headers[i][0])
+	}
+	return r
 }
