@@ -11,25 +11,23 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 )
 
-// padded returns a certificate for name with others beside it, of size bytes more.
-func (n *internet) padded(name string, size int) tls.Certificate {
-	n.t.Helper()
-	c := n.certificate(name)
+// pad has p show others beside its certificate, of size bytes more.
+func pad(t *testing.T, p *internet.Peer, size int) {
+	t.Helper()
 	value, err := asn1.Marshal(make([]byte, size/2))
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
-	for range 2 {
-		template := &x509.Certificate{SerialNumber: big.NewInt(3), NotAfter: n.ca.NotAfter, ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: value}}}
-		der, err := x509.CreateCertificate(rand.Reader, template, n.ca, n.key.Public(), n.key)
-		if err != nil {
-			n.t.Fatal(err)
-		}
-		c.Certificate = append(c.Certificate, der)
+	c := &p.TLS.Certificates[0]
+	template := &x509.Certificate{SerialNumber: big.NewInt(3), ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: value}}}
+	other, err := x509.CreateCertificate(rand.Reader, template, template, p.Certificate().PublicKey, c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return c
+	c.Certificate = append(c.Certificate, other, other)
 }
 
 // They stay in memory as long as the connection.
@@ -47,13 +45,13 @@ func TestCertificatesOfAPeerAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := oneTarget(t)
-			n.serve("8.0.0.1:8448", []string{"a.ex"}, nil).TLS.Certificates = []tls.Certificate{n.padded("a.ex", c.size)}
+			pad(t, n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil), c.size)
 			asked := false
-			config := &tls.Config{RootCAs: n.roots, VerifyConnection: func(tls.ConnectionState) error {
+			config := &tls.Config{RootCAs: n.Roots, VerifyConnection: func(tls.ConnectionState) error {
 				asked = true
 				return c.own
 			}}
-			_, _, err := get(t, n.transport(func(d *discovery.Config) { d.TLS = config }), "a.ex:8448/x")
+			_, _, err := get(t, n.Transport(func(d *discovery.Config) { d.TLS = config }), "a.ex:8448/x")
 			var invalid *tls.CertificateVerificationError
 			if (err == nil) != c.ok || asked != c.asked || errors.Is(err, own) != (c.own != nil) || errors.As(err, &invalid) == c.asked {
 				t.Errorf("got %v, asked %v", err, asked)

@@ -7,16 +7,18 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 )
 
 // forProtocols runs f by HTTP/1.1 and HTTP/2, in internets with a server for names below ex.
-func forProtocols(t *testing.T, f func(t *testing.T, n *internet)) {
+func forProtocols(t *testing.T, f func(t *testing.T, n *internet.Network)) {
 	for name, http1 := range map[string]bool{"HTTP/1.1": true, "HTTP/2": false} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
-			n.http1 = http1
+			n := internet.New(t)
+			n.HTTP1 = http1
 			for i := range 30 {
-				n.dns.Addr(fmt.Sprintf("n%d.ex", i), "8.0.0.1")
+				n.DNS.Addr(fmt.Sprintf("n%d.ex", i), "8.0.0.1")
 			}
 			f(t, n)
 		})
@@ -24,9 +26,9 @@ func forProtocols(t *testing.T, f func(t *testing.T, n *internet)) {
 }
 
 func TestIdleConnectionsAreBoundedInAll(t *testing.T) {
-	forProtocols(t, func(t *testing.T, n *internet) {
-		server := n.serve("8.0.0.1:8448", []string{"*.ex"}, nil)
-		transport := n.transport(nil)
+	forProtocols(t, func(t *testing.T, n *internet.Network) {
+		server := n.Serve("8.0.0.1:8448", []string{"*.ex"}, nil)
+		transport := n.Transport(nil)
 		transport.SetMaxConnections(10)
 		for i := range 30 {
 			for _, name := range []string{"n0", fmt.Sprintf("n%d", i)} { // n0 is used all the time
@@ -34,25 +36,25 @@ func TestIdleConnectionsAreBoundedInAll(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if open := n.count(0); open != min(i+1, 10) {
+			if open := n.Open(); open != min(i+1, 10) {
 				t.Fatalf("%d connections to %d targets", open, i+1)
 			}
 		}
-		if got := server.connections(); got != 30 {
+		if got := server.Connections(); got != 30 {
 			t.Errorf("%d connections were made: not those used least lately were closed", got)
 		}
 	})
 }
 
 func TestConnectionsInUseAreNotClosedThoughThereAreMany(t *testing.T) {
-	forProtocols(t, func(t *testing.T, n *internet) {
+	forProtocols(t, func(t *testing.T, n *internet.Network) {
 		release := make(chan struct{})
-		n.serve("8.0.0.1:8448", []string{"*.ex"}, func(w http.ResponseWriter, _ *http.Request) {
+		n.Serve("8.0.0.1:8448", []string{"*.ex"}, func(w http.ResponseWriter, _ *http.Request) {
 			_ = http.NewResponseController(w).Flush()
 			<-release
 			_, _ = io.WriteString(w, "{}")
 		})
-		transport := n.transport(nil)
+		transport := n.Transport(nil)
 		transport.SetMaxConnections(3)
 		var requests sync.WaitGroup
 		for i := range 10 {
@@ -62,12 +64,12 @@ func TestConnectionsInUseAreNotClosedThoughThereAreMany(t *testing.T) {
 				}
 			})
 		}
-		for n.count(0) < 10 {
+		for n.Open() < 10 {
 			runtime.Gosched()
 		}
 		close(release)
 		requests.Wait()
-		for i := 10; n.count(0) > 3; i = max(10, (i+1)%30) { // now that they are idle
+		for i := 10; n.Open() > 3; i = max(10, (i+1)%30) { // now that they are idle
 			if _, _, err := get(t, transport, fmt.Sprintf("n%d.ex:8448/x", i)); err != nil {
 				t.Fatal(err)
 			}
@@ -78,29 +80,29 @@ func TestConnectionsInUseAreNotClosedThoughThereAreMany(t *testing.T) {
 // net/http makes a connection for each request then, and keeps them all.
 func TestIdleConnectionsToOneTargetAreFew(t *testing.T) {
 	n := oneTarget(t)
-	n.streams = 2
+	n.Streams = 2
 	release := make(chan struct{})
-	server := n.serve("8.0.0.1:8448", []string{"a.ex"}, func(http.ResponseWriter, *http.Request) { <-release })
-	transport := n.transport(nil)
+	server := n.Serve("8.0.0.1:8448", []string{"a.ex"}, func(http.ResponseWriter, *http.Request) { <-release })
+	transport := n.Transport(nil)
 	var requests sync.WaitGroup
 	for range 20 {
 		requests.Go(func() { _, _, _ = get(t, transport, "a.ex:8448/x") })
 	}
-	for server.connections() < 10 {
+	for server.Connections() < 10 {
 		runtime.Gosched()
 	}
 	close(release)
 	requests.Wait()
-	for n.count(0) > 2 { // a connection may be in use still when its request has the answer
+	for n.Open() > 2 { // a connection may be in use still when its request has the answer
 		_, _, _ = get(t, transport, "a.ex:8448/x")
 	}
 }
 
 func TestPoolsWithoutConnectionsAreForgotten(t *testing.T) {
-	forProtocols(t, func(t *testing.T, n *internet) {
-		n.serve("8.0.0.1:8448", []string{"*.ex"}, nil)
-		n.serve("8.0.0.1:8449", []string{"another"}, nil)
-		transport := n.transport(nil)
+	forProtocols(t, func(t *testing.T, n *internet.Network) {
+		n.Serve("8.0.0.1:8448", []string{"*.ex"}, nil)
+		n.Serve("8.0.0.1:8449", []string{"another"}, nil)
+		transport := n.Transport(nil)
 		for _, dead := range []string{"n1.ex:1", "n1.ex:8449", "127.0.0.1:1"} { // no connection, no certificate, not permitted
 			if _, _, err := get(t, transport, dead+"/x"); err == nil {
 				t.Errorf("%s: no error", dead)
@@ -118,7 +120,7 @@ func TestPoolsWithoutConnectionsAreForgotten(t *testing.T) {
 		for transport.Pools() > 0 { // what is not idle yet will be soon
 			transport.CloseIdleConnections()
 		}
-		if got := n.count(0); got != 0 {
+		if got := n.Open(); got != 0 {
 			t.Errorf("%d connections are left", got)
 		}
 	})

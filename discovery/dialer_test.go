@@ -3,14 +3,11 @@ package discovery_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httptrace"
 	"net/netip"
 	"strings"
@@ -24,6 +21,7 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/internal/dnstest"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 )
 
 // dialDNS answers with one list after the other, the last one again and again, and
@@ -441,9 +439,8 @@ func TestPlumbing55DialerMakesNoConnectionToForbiddenAddresses(t *testing.T) {
 
 func TestPlumbing55RedirectToLoopbackIsRefused(t *testing.T) {
 	c := newCounter(t)
-	server := httptest.NewTLSServer(http.RedirectHandler("https://"+c.at("127.0.0.1")+"/x", http.StatusFound))
-	defer server.Close()
-	client := http.Client{Transport: transportTo(t, server, dnsOf("8.8.8.8"))}
+	redirect := http.RedirectHandler("https://"+c.at("127.0.0.1")+"/x", http.StatusFound)
+	client := http.Client{Transport: transportTo(t, redirect.ServeHTTP)}
 	_, err := client.Get("https://example.com/")
 	if !errors.Is(err, discovery.ErrAddress) || c.n.Load() != 0 {
 		t.Errorf("%v, %d connections", err, c.n.Load())
@@ -697,15 +694,14 @@ func TestErrorsOfDialAreWrapped(t *testing.T) {
 	}
 }
 
-// transportTo returns an HTTPTransport whose every connection ends at server.
-func transportTo(t *testing.T, server *httptest.Server, dns discovery.DNS) *http.Transport {
+// transportTo returns an HTTPTransport in whose internet handler is that of example.com.
+func transportTo(t *testing.T, handler http.HandlerFunc) *http.Transport {
 	t.Helper()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	d := &discovery.Dialer{DNS: dns, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", server.Listener.Addr().String())
-	}}
-	transport := d.HTTPTransport(&tls.Config{RootCAs: roots, ServerName: "not.used", MinVersion: tls.VersionTLS10})
+	n := internet.New(t)
+	n.DNS.Addr("example.com", "8.8.8.8")
+	n.Serve("8.8.8.8:443", []string{"example.com"}, handler)
+	d := &discovery.Dialer{DNS: n.DNS.Resolver(), Dial: n.Dial}
+	transport := d.HTTPTransport(&tls.Config{RootCAs: n.Roots, ServerName: "not.used", MinVersion: tls.VersionTLS10})
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
@@ -714,7 +710,7 @@ func TestHTTPTransport(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 	t.Setenv("https_proxy", "http://127.0.0.1:1")
 	big := 0
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	transport := transportTo(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") != "" {
 			t.Error("it would decompress")
 		}
@@ -723,12 +719,7 @@ func TestHTTPTransport(t *testing.T) {
 		}
 		w.Header().Set("X-Big", strings.Repeat("x", big))
 		_, _ = io.WriteString(w, r.Proto)
-	}))
-	server.EnableHTTP2 = true
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	defer server.Close()
-	transport := transportTo(t, server, dnsOf("8.8.8.8"))
+	})
 	client := http.Client{Transport: transport}
 	response, err := client.Get("https://example.com/")
 	if err != nil {

@@ -19,18 +19,46 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 )
 
-// twoTargets returns an internet in which a.ex is found by SRV records at t1.ex:9001 and,
-// if that is dead, t2.ex:9002, with addresses 8.0.0.1 and 8.0.0.2.
-func twoTargets(t testing.TB) *internet {
+// oneTarget returns an internet in which a.ex is at 8.0.0.1:8448.
+func oneTarget(t testing.TB) *internet.Network {
 	t.Helper()
-	n := newInternet(t)
-	n.dns.Addr("a.ex")
-	n.dns.Addr("t1.ex", "8.0.0.1")
-	n.dns.Addr("t2.ex", "8.0.0.2")
-	n.dns.SRV("_matrix-fed._tcp.a.ex", net.SRV{Target: "t2.ex.", Port: 9002, Priority: 20}, net.SRV{Target: "t1.ex.", Port: 9001, Priority: 10})
+	n := internet.New(t)
+	n.DNS.Addr("a.ex", "8.0.0.1")
 	return n
+}
+
+// twoTargets returns one in which a.ex is at two addresses, see [internet.Network.TwoTargets].
+func twoTargets(t testing.TB) *internet.Network {
+	t.Helper()
+	n := internet.New(t)
+	n.TwoTargets("a.ex")
+	return n
+}
+
+// get asks for target, such as "a.ex/_matrix/key/v2/server", and returns the status and the body.
+func get(t testing.TB, transport http.RoundTripper, target string) (int, string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "matrix://"+target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(body), err
+}
+
+func portOf(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
 }
 
 // A closeCounter is a body that knows how often it was closed and whether it was read.
@@ -86,41 +114,25 @@ func put(ctx context.Context, t testing.TB, transport http.RoundTripper, target,
 }
 
 func TestPlumbing53FirstTargetDeadSecondUsedBodyIntact(t *testing.T) {
-	wrong := func(n *internet) { n.serve("8.0.0.1:9001", []string{"t1.ex"}, nil) }
-	for name, first := range map[string]func(*internet){
-		"no connection":         func(*internet) {},
+	wrong := func(n *internet.Network) { n.Serve("8.0.0.1:9001", []string{"t1.ex"}, nil) }
+	for name, first := range map[string]func(*internet.Network){
+		"no connection":         func(*internet.Network) {},
 		"another's certificate": wrong,
-		"no address":            func(n *internet) { n.dns.Remove("t1.ex") },
-		"no public address":     func(n *internet) { n.dns.Addr("t1.ex", "10.0.0.1") },
-		"no TLS": func(n *internet) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				n.t.Fatal(err)
-			}
-			n.t.Cleanup(func() { _ = l.Close() })
-			n.place("8.0.0.1:9001", l.Addr().String())
-			go func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					_ = conn.Close()
-				}
-			}()
-		},
+		"no address":            func(n *internet.Network) { n.DNS.Remove("t1.ex") },
+		"no public address":     func(n *internet.Network) { n.DNS.Addr("t1.ex", "10.0.0.1") },
+		"no TLS":                func(n *internet.Network) { n.Listen("8.0.0.1:9001", nil, "", func(net.Conn) {}) },
 	} {
 		for _, rewind := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
 				n := twoTargets(t)
 				first(n)
-				second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+				second := n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
 				body := strings.Repeat("body ", 1000)
-				res, counter, err := put(t.Context(), t, n.transport(nil), "a.ex/x", body, rewind)
+				res, counter, err := put(t.Context(), t, n.Transport(nil), "a.ex/x", body, rewind)
 				if err != nil || res.StatusCode != 200 {
 					t.Fatalf("got %v, %v", res, err)
 				}
-				if got := second.requests(); len(got) != 1 || got[0].Body != body || got[0].Host != "a.ex" || got[0].SNI != "a.ex" {
+				if got := second.Requests(); len(got) != 1 || got[0].Body != body || got[0].Host != "a.ex" || got[0].SNI != "a.ex" {
 					t.Errorf("got %+v", got)
 				}
 				if counter.closed() != 1 {
@@ -133,29 +145,29 @@ func TestPlumbing53FirstTargetDeadSecondUsedBodyIntact(t *testing.T) {
 
 func TestPlumbing53AnswerOfTheFirstTargetIsTheAnswer(t *testing.T) {
 	n := twoTargets(t)
-	first := n.serve("8.0.0.1:9001", []string{"a.ex"}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
-	second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
-	res, _, err := put(t.Context(), t, n.transport(nil), "a.ex/x", "{}", true)
-	if err != nil || res.StatusCode != 500 || len(first.requests()) != 1 || second.connections() != 0 {
-		t.Errorf("got %v, %v; %d connections to the second", res, err, second.connections())
+	first := n.Serve("8.0.0.1:9001", []string{"a.ex"}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	second := n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+	res, _, err := put(t.Context(), t, n.Transport(nil), "a.ex/x", "{}", true)
+	if err != nil || res.StatusCode != 500 || len(first.Requests()) != 1 || second.Connections() != 0 {
+		t.Errorf("got %v, %v; %d connections to the second", res, err, second.Connections())
 	}
 }
 
 // What broke off may have been acted upon.
 func TestPlumbing53NothingIsSentTwice(t *testing.T) {
 	n := twoTargets(t)
-	first := n.serve("8.0.0.1:9001", []string{"a.ex"}, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
-	_, counter, err := put(t.Context(), t, n.transport(nil), "a.ex/x", "{}", true)
-	if err == nil || len(first.requests()) != 1 || second.connections() != 0 || counter.closed() != 1 {
-		t.Errorf("got %v; %d connections to the second, %d closes", err, second.connections(), counter.closed())
+	first := n.Serve("8.0.0.1:9001", []string{"a.ex"}, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	second := n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+	_, counter, err := put(t.Context(), t, n.Transport(nil), "a.ex/x", "{}", true)
+	if err == nil || len(first.Requests()) != 1 || second.Connections() != 0 || counter.closed() != 1 {
+		t.Errorf("got %v; %d connections to the second, %d closes", err, second.Connections(), counter.closed())
 	}
 }
 
 func TestAllTargetsDead(t *testing.T) {
 	n := twoTargets(t)
-	n.dns.Addr("t2.ex", "127.0.0.1")
-	_, counter, err := put(t.Context(), t, n.transport(nil), "a.ex/x", "{}", false)
+	n.DNS.Addr("t2.ex", "127.0.0.1")
+	_, counter, err := put(t.Context(), t, n.Transport(nil), "a.ex/x", "{}", false)
 	var refused *discovery.AddressError
 	if !errors.Is(err, syscall.ECONNREFUSED) || !errors.As(err, &refused) || refused.Host != "t2.ex" {
 		t.Errorf("got %v", err)
@@ -168,23 +180,23 @@ func TestAllTargetsDead(t *testing.T) {
 	if counter.closed() != 1 || counter.read {
 		t.Errorf("got %d closes, read: %v", counter.closed(), counter.read)
 	}
-	if got, want := n.dials(), []string{"8.0.0.1:9001"}; !slices.Equal(got, want) {
+	if got, want := n.Dials(), []string{"8.0.0.1:9001"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
 func TestErrorOfManyTargetsIsBounded(t *testing.T) {
-	n := newInternet(t)
-	n.dns.Addr("a.ex")
+	n := internet.New(t)
+	n.DNS.Addr("a.ex")
 	var records []net.SRV
 	for i := range 40 {
 		target := strings.Repeat("t", i+1) + ".ex."
-		n.dns.Addr(target, "8.0.0.1")
+		n.DNS.Addr(target, "8.0.0.1")
 		records = append(records, net.SRV{Target: target, Port: 9001})
 	}
-	n.dns.SRV("_matrix-fed._tcp.a.ex", records...)
+	n.DNS.SRV("_matrix-fed._tcp.a.ex", records...)
 	long := strings.Repeat("é\n\x1b[2J", 1000)
-	transport := n.transport(func(c *discovery.Config) {
+	transport := n.Transport(func(c *discovery.Config) {
 		c.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New(long) }
 	})
 	_, _, err := put(t.Context(), t, transport, "a.ex/x", "", false)
@@ -196,21 +208,21 @@ func TestErrorOfManyTargetsIsBounded(t *testing.T) {
 // A request that is given up must not go elsewhere.
 func TestNoOtherTargetAfterTheEndOfTheContext(t *testing.T) {
 	n := twoTargets(t)
-	n.stick("8.0.0.1:9001")
-	second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+	n.Stick("8.0.0.1:9001")
+	second := n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
-	transport := n.transport(func(c *discovery.Config) {
+	transport := n.Transport(func(c *discovery.Config) {
 		c.Dial = func(dialing context.Context, network, address string) (net.Conn, error) {
 			if address == "8.0.0.1:9001" {
 				cancel(enough)
 			}
-			return n.dial(dialing, network, address)
+			return n.Dial(dialing, network, address)
 		}
 	})
 	_, counter, err := put(ctx, t, transport, "a.ex/x", "{}", true)
-	if !errors.Is(err, enough) && !errors.Is(err, context.Canceled) || second.connections() != 0 || counter.closed() != 1 {
-		t.Errorf("got %v; %d connections to the second, %d closes", err, second.connections(), counter.closed())
+	if !errors.Is(err, enough) && !errors.Is(err, context.Canceled) || second.Connections() != 0 || counter.closed() != 1 {
+		t.Errorf("got %v; %d connections to the second, %d closes", err, second.Connections(), counter.closed())
 	}
 }
 
@@ -222,24 +234,24 @@ func TestRequestThatCannotBeSentIsNotTriedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header["A B"] = []string{"c"}
-	if _, err := n.transport(nil).RoundTrip(req); err == nil || len(n.dials()) > 0 || counter.closed() != 1 {
-		t.Errorf("got %v, %v, %d closes", err, n.dials(), counter.closed())
+	if _, err := n.Transport(nil).RoundTrip(req); err == nil || len(n.Dials()) > 0 || counter.closed() != 1 {
+		t.Errorf("got %v, %v, %d closes", err, n.Dials(), counter.closed())
 	}
 }
 
 // Otherwise each request would wait for a target that does not answer.
 func TestDeadTargetsComeLastForAMinute(t *testing.T) {
 	n := twoTargets(t)
-	n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+	n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
 	now := time.Now()
-	transport := n.transport(func(c *discovery.Config) { c.Now = func() time.Time { return now } })
+	transport := n.Transport(func(c *discovery.Config) { c.Now = func() time.Time { return now } })
 	ask := func(want ...string) {
 		t.Helper()
 		transport.CloseIdleConnections()
 		if _, _, err := put(t.Context(), t, transport, "a.ex/x", "{}", true); err != nil {
 			t.Fatal(err)
 		}
-		if got := n.dials(); !slices.Equal(got, want) {
+		if got := n.Dials(); !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	}
@@ -250,31 +262,31 @@ func TestDeadTargetsComeLastForAMinute(t *testing.T) {
 	now = now.Add(time.Second)
 	ask("8.0.0.1:9001", "8.0.0.2:9002")
 	now = now.Add(time.Minute)
-	n.serve("8.0.0.1:9001", []string{"a.ex"}, nil)
+	n.Serve("8.0.0.1:9001", []string{"a.ex"}, nil)
 	ask("8.0.0.1:9001")
 	ask("8.0.0.1:9001")
-	n.place("8.0.0.1:9001", "")
+	n.Place("8.0.0.1:9001", "")
 	ask("8.0.0.1:9001", "8.0.0.2:9002")
 	now = now.Add(-time.Second) // the clock was wrong
 	ask("8.0.0.1:9001", "8.0.0.2:9002")
 }
 
 func TestTargetThatIsBackComesBeforeTheDead(t *testing.T) {
-	n := newInternet(t)
-	n.dns.Addr("a.ex")
-	n.dns.Addr("t.ex", "8.0.0.1")
-	n.dns.SRV("_matrix-fed._tcp.a.ex", net.SRV{Target: "t.ex.", Port: 1}, net.SRV{Target: "t.ex.", Port: 2, Priority: 1}, net.SRV{Target: "t.ex.", Port: 3, Priority: 2})
-	transport := n.transport(nil)
+	n := internet.New(t)
+	n.DNS.Addr("a.ex")
+	n.DNS.Addr("t.ex", "8.0.0.1")
+	n.DNS.SRV("_matrix-fed._tcp.a.ex", net.SRV{Target: "t.ex.", Port: 1}, net.SRV{Target: "t.ex.", Port: 2, Priority: 1}, net.SRV{Target: "t.ex.", Port: 3, Priority: 2})
+	transport := n.Transport(nil)
 	ask := func(alive, want string) {
 		t.Helper()
 		for _, port := range []string{"1", "2", "3"} {
-			n.place("8.0.0.1:"+port, "")
+			n.Place("8.0.0.1:"+port, "")
 		}
-		n.serve("8.0.0.1:"+alive, []string{"a.ex"}, nil)
+		n.Serve("8.0.0.1:"+alive, []string{"a.ex"}, nil)
 		transport.CloseIdleConnections()
 		_, _, err := get(t, transport, "a.ex/x")
 		var ports []string
-		for _, address := range n.dials() {
+		for _, address := range n.Dials() {
 			ports = append(ports, portOf(address))
 		}
 		if got := strings.Join(ports, " "); got != want || err != nil {
@@ -287,31 +299,31 @@ func TestTargetThatIsBackComesBeforeTheDead(t *testing.T) {
 }
 
 func TestLastOfManyTargets(t *testing.T) {
-	n := newInternet(t)
-	n.dns.Addr("a.ex")
-	n.dns.Addr("t.ex", "8.0.0.1")
+	n := internet.New(t)
+	n.DNS.Addr("a.ex")
+	n.DNS.Addr("t.ex", "8.0.0.1")
 	var records []net.SRV
 	for i := range uint16(8) {
 		records = append(records, net.SRV{Target: "t.ex.", Port: 9000 + i, Priority: i})
 	}
-	n.dns.SRV("_matrix-fed._tcp.a.ex", records...)
-	last := n.serve("8.0.0.1:9007", []string{"a.ex"}, nil)
-	_, counter, err := put(t.Context(), t, n.transport(nil), "a.ex/x", "{}", false)
-	if err != nil || len(last.requests()) != 1 || len(n.dials()) != 8 || counter.closed() != 1 {
-		t.Errorf("got %v, %+v", err, last.requests())
+	n.DNS.SRV("_matrix-fed._tcp.a.ex", records...)
+	last := n.Serve("8.0.0.1:9007", []string{"a.ex"}, nil)
+	_, counter, err := put(t.Context(), t, n.Transport(nil), "a.ex/x", "{}", false)
+	if err != nil || len(last.Requests()) != 1 || len(n.Dials()) != 8 || counter.closed() != 1 {
+		t.Errorf("got %v, %+v", err, last.Requests())
 	}
 }
 
 func TestDeadTargetsAreTriedWhenAllAreDead(t *testing.T) {
 	n := twoTargets(t)
-	transport := n.transport(nil)
+	transport := n.Transport(nil)
 	for range 2 {
 		_, _, err := put(t.Context(), t, transport, "a.ex/x", "{}", true)
-		if got, want := n.dials(), []string{"8.0.0.1:9001", "8.0.0.2:9002"}; err == nil || !slices.Equal(got, want) {
+		if got, want := n.Dials(), []string{"8.0.0.1:9001", "8.0.0.2:9002"}; err == nil || !slices.Equal(got, want) {
 			t.Errorf("got %v, %v", got, err)
 		}
 	}
-	n.serve("8.0.0.1:9001", []string{"a.ex"}, nil)
+	n.Serve("8.0.0.1:9001", []string{"a.ex"}, nil)
 	if _, _, err := put(t.Context(), t, transport, "a.ex/x", "{}", true); err != nil {
 		t.Error(err)
 	}
@@ -319,22 +331,22 @@ func TestDeadTargetsAreTriedWhenAllAreDead(t *testing.T) {
 
 // net/http sends again what was never sent because a kept connection was dead.
 func TestKeptConnectionThatDied(t *testing.T) {
-	for name, world := range map[string]func(testing.TB) (*internet, string){
-		"one target":  func(t testing.TB) (*internet, string) { return oneTarget(t), "8.0.0.1:8448" },
-		"two targets": func(t testing.TB) (*internet, string) { return twoTargets(t), "8.0.0.1:9001" },
+	for name, world := range map[string]func(testing.TB) (*internet.Network, string){
+		"one target":  func(t testing.TB) (*internet.Network, string) { return oneTarget(t), "8.0.0.1:8448" },
+		"two targets": func(t testing.TB) (*internet.Network, string) { return twoTargets(t), "8.0.0.1:9001" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, address := world(t)
-			n.http1 = true
-			transport := n.transport(nil)
-			before := n.serve(address, []string{"a.ex"}, nil)
+			n.HTTP1 = true
+			transport := n.Transport(nil)
+			before := n.Serve(address, []string{"a.ex"}, nil)
 			if _, _, err := get(t, transport, "a.ex/x"); err != nil {
 				t.Fatal(err)
 			}
 			before.CloseClientConnections()
-			after := n.serve(address, []string{"a.ex"}, nil)
-			if _, _, err := get(t, transport, "a.ex/x"); err != nil || len(after.requests()) != 1 {
-				t.Errorf("got %v, %+v", err, after.requests())
+			after := n.Serve(address, []string{"a.ex"}, nil)
+			if _, _, err := get(t, transport, "a.ex/x"); err != nil || len(after.Requests()) != 1 {
+				t.Errorf("got %v, %+v", err, after.Requests())
 			}
 		})
 	}
@@ -345,15 +357,15 @@ func TestKeptConnectionThatDiesWithItsTarget(t *testing.T) {
 	for method, elsewhere := range map[string]bool{http.MethodGet: true, http.MethodPut: false} {
 		t.Run(method, func(t *testing.T) {
 			n := twoTargets(t)
-			n.listen("8.0.0.1:9001", []string{"a.ex"}, "http/1.1", func(conn net.Conn) {
+			n.Listen("8.0.0.1:9001", []string{"a.ex"}, "http/1.1", func(conn net.Conn) {
 				r := bufio.NewReader(conn)
 				_, _ = http.ReadRequest(r)
 				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 				_, _ = http.ReadRequest(r)
-				n.place("8.0.0.1:9001", "")
+				n.Place("8.0.0.1:9001", "")
 			})
-			second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
-			transport := n.transport(nil)
+			second := n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+			transport := n.Transport(nil)
 			if _, _, err := get(t, transport, "a.ex/x"); err != nil {
 				t.Fatal(err)
 			}
@@ -366,43 +378,35 @@ func TestKeptConnectionThatDiesWithItsTarget(t *testing.T) {
 			} else if err == nil {
 				_ = res.Body.Close()
 			}
-			if got := second.requests(); len(got) > 0 != elsewhere {
+			if got := second.Requests(); len(got) > 0 != elsewhere {
 				t.Errorf("the second target got %+v", got)
 			}
 			if !elsewhere {
 				return
 			}
-			n.dials()
+			n.Dials()
 			transport.CloseIdleConnections()
 			if _, _, err := get(t, transport, "a.ex/x"); err != nil {
 				t.Error(err)
 			}
-			if got, want := n.dials(), []string{"8.0.0.2:9002"}; !slices.Equal(got, want) {
+			if got, want := n.Dials(), []string{"8.0.0.2:9002"}; !slices.Equal(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 		})
 	}
 }
 
-// oneTarget returns an internet in which a.ex is at 8.0.0.1:8448.
-func oneTarget(t testing.TB) *internet {
-	t.Helper()
-	n := newInternet(t)
-	n.dns.Addr("a.ex", "8.0.0.1")
-	return n
-}
-
 func TestBodyIsClosedOnce(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	alive := func(n *internet) {
-		n.serve("8.0.0.1:8448", []string{"a.ex"}, nil)
-		n.serve("8.0.0.1:9001", []string{"a.ex"}, nil)
+	alive := func(n *internet.Network) {
+		n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil)
+		n.Serve("8.0.0.1:9001", []string{"a.ex"}, nil)
 	}
 	for name, c := range map[string]struct {
 		ctx    context.Context
 		url    string
-		change func(*internet)
+		change func(*internet.Network)
 		ok     bool
 	}{
 		"success":              {t.Context(), "matrix://a.ex/x", alive, true},
@@ -411,13 +415,13 @@ func TestBodyIsClosedOnce(t *testing.T) {
 		"no server name":       {t.Context(), "matrix://a_b/x", alive, false},
 		"no host":              {t.Context(), "matrix:///x", alive, false},
 		"other opaque":         {t.Context(), "matrix:x", alive, false},
-		"unresolvable":         {t.Context(), "matrix://a.ex/x", func(n *internet) { n.dns.Fail("_matrix-fed._tcp.a.ex") }, false},
+		"unresolvable":         {t.Context(), "matrix://a.ex/x", func(n *internet.Network) { n.DNS.Fail("_matrix-fed._tcp.a.ex") }, false},
 		"no such address":      {t.Context(), "matrix://1.2.3/x", alive, false},
-		"dead":                 {t.Context(), "matrix://a.ex/x", func(*internet) {}, false},
+		"dead":                 {t.Context(), "matrix://a.ex/x", func(*internet.Network) {}, false},
 		"ended":                {ended, "matrix://a.ex/x", alive, false},
 		"ended, known address": {ended, "matrix://8.0.0.1/x", alive, false},
 	} {
-		for kind, world := range map[string]func(testing.TB) *internet{"one target": oneTarget, "two targets": twoTargets} {
+		for kind, world := range map[string]func(testing.TB) *internet.Network{"one target": oneTarget, "two targets": twoTargets} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				n := world(t)
 				c.change(n)
@@ -426,7 +430,7 @@ func TestBodyIsClosedOnce(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				res, err := n.transport(nil).RoundTrip(req)
+				res, err := n.Transport(nil).RoundTrip(req)
 				if (err == nil) != c.ok {
 					t.Errorf("got %v", err)
 				}
@@ -443,19 +447,19 @@ func TestBodyIsClosedOnce(t *testing.T) {
 
 func TestNoBody(t *testing.T) {
 	n := twoTargets(t)
-	second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+	second := n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
 	for _, body := range []io.Reader{nil, http.NoBody, bytes.NewReader(nil)} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "matrix://a.ex/x", body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := n.transport(nil).RoundTrip(req)
+		res, err := n.Transport(nil).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
 	}
-	for _, got := range second.requests() {
+	for _, got := range second.Requests() {
 		if got.Body != "" {
 			t.Errorf("got %+v", got)
 		}

@@ -3,15 +3,10 @@ package discovery_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
-	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,24 +18,22 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/internal/dnstest"
-	"github.com/seed-0a46cb1a/fedinvite/invitetest"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 )
 
 var resolverStart = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // A resolverWorld is an internet of one web server with many names, and a Resolver in it.
 type resolverWorld struct {
-	t     testing.TB
-	dns   *dnstest.Server
-	roots *x509.CertPool
+	t   testing.TB
+	net *internet.Network
+	dns *dnstest.Server // its
 
 	mu       sync.Mutex
 	now      time.Time
 	pages    map[string]http.HandlerFunc
 	asked    map[string]int
-	requests []*http.Request // of .well-known
-	dialled  []string
-	down     bool
+	requests []*http.Request       // of .well-known
 	answers  chan discovery.Answer // new ones
 	traced   []discovery.Answer    // all
 	*discovery.Resolver
@@ -49,32 +42,18 @@ type resolverWorld struct {
 // newResolverWorld returns a world without names. change may change what the Resolver is made of.
 func newResolverWorld(t testing.TB, change ...func(*discovery.ResolverConfig)) *resolverWorld {
 	t.Helper()
+	n := internet.New(t)
 	w := &resolverWorld{
-		t: t, dns: dnstest.New(t), now: resolverStart,
+		t: t, net: n, dns: n.DNS, now: resolverStart,
 		pages: map[string]http.HandlerFunc{}, asked: map[string]int{}, answers: make(chan discovery.Answer, 10_000),
 	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(w.serveHTTP))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	network := invitetest.NewNetwork(t)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{network.Certificate("*.ex", "*.www.ex")}}
-	w.roots = network.Roots()
-	server.EnableHTTP2 = true
-	old := server.TLS.Clone()
-	old.NextProtos = []string{"http/1.1"}
-	server.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if strings.HasPrefix(hello.ServerName, "old") {
-			return old, nil // can be hijacked, unlike HTTP/2
-		}
-		return nil, nil
-	}
-	server.StartTLS()
-	t.Cleanup(server.Close)
+	n.Serve("127.0.0.1:443", []string{"*.ex", "*.www.ex"}, w.serveHTTP)
 	plain := httptest.NewServer(http.HandlerFunc(w.serveHTTP))
 	t.Cleanup(plain.Close)
-	ports := map[string]string{"443": server.Listener.Addr().String(), "80": plain.Listener.Addr().String()}
+	n.Place("127.0.0.1:80", plain.Listener.Addr().String())
 	config := discovery.ResolverConfig{
-		Dialer: &discovery.Dialer{Allow: discovery.Loopback(), DNS: w.dns.Resolver(), Dial: w.dialer(ports)},
-		TLS:    &tls.Config{RootCAs: w.roots},
+		Dialer: &discovery.Dialer{Allow: discovery.Loopback(), DNS: w.dns.Resolver(), Dial: n.Dial},
+		TLS:    &tls.Config{RootCAs: n.Roots},
 		Now:    w.clock,
 		Trace:  w.trace,
 	}
@@ -88,22 +67,6 @@ func newResolverWorld(t testing.TB, change ...func(*discovery.ResolverConfig)) *
 	return w
 }
 
-// dialer leads some ports of any address to web servers, and all else nowhere.
-func (w *resolverWorld) dialer(ports map[string]string) discovery.DialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		w.mu.Lock()
-		w.dialled = append(w.dialled, address)
-		down := w.down
-		w.mu.Unlock()
-		_, port, _ := net.SplitHostPort(address)
-		web, ok := ports[port]
-		if down || !ok {
-			return nil, errors.New("connection refused")
-		}
-		return new(net.Dialer).DialContext(ctx, "tcp", web)
-	}
-}
-
 func (w *resolverWorld) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,12 +78,6 @@ func (w *resolverWorld) at(since time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = resolverStart.Add(since)
-}
-
-func (w *resolverWorld) setDown(down bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = down
 }
 
 func (w *resolverWorld) trace(_ context.Context, a discovery.Answer) {
@@ -205,13 +162,6 @@ func (w *resolverWorld) fetches(name string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.asked[name]
-}
-
-// dials returns the addresses that were connected to.
-func (w *resolverWorld) dials() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.dialled)
 }
 
 // resolve fails the test on an error.

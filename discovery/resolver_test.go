@@ -108,8 +108,8 @@ func TestNamesThatSayWhereTheyAreAskNobody(t *testing.T) {
 	for _, server := range []fedinvite.ServerName{"127.0.0.1", "[::1]:443", "a.ex:8448"} {
 		w.resolve(server)
 	}
-	if n := w.dns.AllQuestions(); n != 0 || len(w.dials()) != 0 {
-		t.Error(n, w.dials())
+	if n := w.dns.AllQuestions(); n != 0 || len(w.net.Dialled()) != 0 {
+		t.Error(n, w.net.Dialled())
 	}
 }
 
@@ -159,7 +159,7 @@ func TestWhatCannotBeResolved(t *testing.T) {
 					t.Errorf("%+v %v", res, err)
 				}
 			}
-			if c.world == nil && (w.dns.AllQuestions() > 0 || len(w.dials()) > 0) {
+			if c.world == nil && (w.dns.AllQuestions() > 0 || len(w.net.Dialled()) > 0) {
 				t.Error("somebody was asked")
 			}
 		})

@@ -12,19 +12,19 @@ import (
 func BenchmarkTransport(b *testing.B) {
 	for protocol, http1 := range map[string]bool{"HTTP1": true, "HTTP2": false} {
 		n := oneTarget(b)
-		n.http1 = http1
+		n.HTTP1 = http1
 		// Not the peers of tests, which remember every request.
-		n.serve("8.0.0.1:8448", []string{"a.ex"}, nil).Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil).Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "{}")
 		})
 		plain := &http.Transport{
-			DialContext:        n.dial,
-			TLSClientConfig:    &tls.Config{RootCAs: n.roots, ServerName: "a.ex"},
+			DialContext:        n.Dial,
+			TLSClientConfig:    &tls.Config{RootCAs: n.Roots, ServerName: "a.ex"},
 			ForceAttemptHTTP2:  true,
 			DisableCompression: true,
 		}
 		b.Cleanup(plain.CloseIdleConnections)
-		b.Run(protocol+"/Transport", func(b *testing.B) { repeat(b, n.transport(nil), "https://a.ex:8448/x") })
+		b.Run(protocol+"/Transport", func(b *testing.B) { repeat(b, n.Transport(nil), "https://a.ex:8448/x") })
 		b.Run(protocol+"/net.http", func(b *testing.B) { repeat(b, plain, "https://8.0.0.1:8448/x") })
 	}
 }

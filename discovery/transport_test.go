@@ -22,26 +22,27 @@ import (
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 )
 
 func TestServersBehindOneNameShareAConnection(t *testing.T) {
 	for _, http1 := range []bool{false, true} {
-		n := newInternet(t)
-		n.http1 = http1
-		n.dns.Addr("a.ex", "8.0.0.1")
-		n.dns.Addr("b.ex", "8.0.0.2")
-		n.dns.Addr("d.ex", "8.0.0.3")
-		n.wellKnown("a.ex", "8.0.0.1", "d.ex:9000")
-		n.wellKnown("b.ex", "8.0.0.2", "d.ex:9000")
-		server := n.serve("8.0.0.3:9000", []string{"d.ex"}, nil)
-		transport := n.transport(nil)
+		n := internet.New(t)
+		n.HTTP1 = http1
+		n.DNS.Addr("a.ex", "8.0.0.1")
+		n.DNS.Addr("b.ex", "8.0.0.2")
+		n.DNS.Addr("d.ex", "8.0.0.3")
+		n.WellKnown("a.ex", "8.0.0.1", "d.ex:9000")
+		n.WellKnown("b.ex", "8.0.0.2", "d.ex:9000")
+		server := n.Serve("8.0.0.3:9000", []string{"d.ex"}, nil)
+		transport := n.Transport(nil)
 		for _, name := range []string{"a.ex", "b.ex", "d.ex:9000", "a.ex"} {
 			if _, _, err := get(t, transport, name+"/x"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if server.connections() != 1 || len(server.requests()) != 4 {
-			t.Errorf("%d connections, %d requests", server.connections(), len(server.requests()))
+		if server.Connections() != 1 || len(server.Requests()) != 4 {
+			t.Errorf("%d connections, %d requests", server.Connections(), len(server.Requests()))
 		}
 	}
 }
@@ -49,22 +50,22 @@ func TestServersBehindOneNameShareAConnection(t *testing.T) {
 // A connection whose certificate was demanded for one name must not serve another.
 func TestServersWithDifferentCertificatesShareNoConnection(t *testing.T) {
 	for _, http1 := range []bool{false, true} {
-		n := newInternet(t)
-		n.http1 = http1
-		n.dns.Addr("t.ex", "8.0.0.3")
+		n := internet.New(t)
+		n.HTTP1 = http1
+		n.DNS.Addr("t.ex", "8.0.0.3")
 		for _, name := range []string{"a.ex", "b.ex", "c.ex"} {
-			n.dns.Addr(name)
-			n.dns.SRV("_matrix-fed._tcp."+name, net.SRV{Target: "t.ex.", Port: 9000})
+			n.DNS.Addr(name)
+			n.DNS.SRV("_matrix-fed._tcp."+name, net.SRV{Target: "t.ex.", Port: 9000})
 		}
-		server := n.serve("8.0.0.3:9000", []string{"a.ex", "b.ex"}, nil)
-		transport := n.transport(nil)
+		server := n.Serve("8.0.0.3:9000", []string{"a.ex", "b.ex"}, nil)
+		transport := n.Transport(nil)
 		for _, name := range []string{"a.ex", "b.ex", "a.ex", "b.ex"} {
 			if _, _, err := get(t, transport, name+"/x"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if server.connections() != 2 {
-			t.Errorf("%d connections", server.connections())
+		if server.Connections() != 2 {
+			t.Errorf("%d connections", server.Connections())
 		}
 		if _, _, err := get(t, transport, "c.ex/x"); err == nil {
 			t.Error("c.ex was asked by a connection of others")
@@ -74,12 +75,12 @@ func TestServersWithDifferentCertificatesShareNoConnection(t *testing.T) {
 
 // The pool of net/http for HTTP/2 takes both labels for U+FFFD.
 func TestNamesThatHTTP2TakesForOneAreTwo(t *testing.T) {
-	n := newInternet(t)
-	n.dns.Addr("xn--ib9b.ex", "8.0.0.1")
-	n.dns.Addr("xn--jb9b.ex", "8.0.0.2")
-	one := n.serve("8.0.0.1:8448", []string{"xn--ib9b.ex"}, nil)
-	two := n.serve("8.0.0.2:8448", []string{"xn--jb9b.ex"}, nil)
-	transport := n.transport(nil)
+	n := internet.New(t)
+	n.DNS.Addr("xn--ib9b.ex", "8.0.0.1")
+	n.DNS.Addr("xn--jb9b.ex", "8.0.0.2")
+	one := n.Serve("8.0.0.1:8448", []string{"xn--ib9b.ex"}, nil)
+	two := n.Serve("8.0.0.2:8448", []string{"xn--jb9b.ex"}, nil)
+	transport := n.Transport(nil)
 	for range 2 {
 		for _, name := range []string{"xn--ib9b.ex", "xn--jb9b.ex"} {
 			if _, _, err := get(t, transport, name+":8448/x"); err != nil {
@@ -87,8 +88,8 @@ func TestNamesThatHTTP2TakesForOneAreTwo(t *testing.T) {
 			}
 		}
 	}
-	if len(one.requests()) != 2 || len(two.requests()) != 2 {
-		t.Errorf("got %+v and %+v", one.requests(), two.requests())
+	if len(one.Requests()) != 2 || len(two.Requests()) != 2 {
+		t.Errorf("got %+v and %+v", one.Requests(), two.Requests())
 	}
 }
 
@@ -96,9 +97,9 @@ func TestNamesThatHTTP2TakesForOneAreTwo(t *testing.T) {
 func TestTargetIsSentAsItIs(t *testing.T) {
 	for proto, http1 := range map[string]bool{"HTTP/1.1": true, "HTTP/2.0": false} {
 		n := oneTarget(t)
-		n.http1 = http1
-		server := n.serve("8.0.0.1:8448", []string{"a.ex"}, nil)
-		transport := n.transport(nil)
+		n.HTTP1 = http1
+		server := n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil)
+		transport := n.Transport(nil)
 		for _, u := range []url.URL{
 			{Path: "/"},
 			{},
@@ -124,7 +125,7 @@ func TestTargetIsSentAsItIs(t *testing.T) {
 					continue
 				}
 				_ = res.Body.Close()
-				all := server.requests()
+				all := server.Requests()
 				if got := all[len(all)-1]; got.Target != want || got.Host != "a.ex" || got.Proto != proto {
 					t.Errorf("got %+v, want %s", got, want)
 				}
@@ -135,10 +136,10 @@ func TestTargetIsSentAsItIs(t *testing.T) {
 
 func TestAbsoluteTargetsAreRefused(t *testing.T) {
 	n := oneTarget(t)
-	n.serve("8.0.0.1:8448", []string{"a.ex"}, nil)
+	n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil)
 	for _, opaque := range []string{"//b.ex/x", "https://b.ex/x", "x", "*"} {
 		req := (&http.Request{URL: &url.URL{Scheme: "https", Host: "a.ex", Opaque: opaque}, Header: http.Header{}}).WithContext(t.Context())
-		if _, err := n.transport(nil).RoundTrip(req); err == nil {
+		if _, err := n.Transport(nil).RoundTrip(req); err == nil {
 			t.Errorf("%s was sent", opaque)
 		}
 	}
@@ -146,9 +147,9 @@ func TestAbsoluteTargetsAreRefused(t *testing.T) {
 
 func TestHeadersAreSentAsTheyAreAndTheRequestIsUntouched(t *testing.T) {
 	n := twoTargets(t)
-	n.http1 = true
+	n.HTTP1 = true
 	var got http.Header
-	n.serve("8.0.0.2:9002", []string{"a.ex"}, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
+	n.Serve("8.0.0.2:9002", []string{"a.ex"}, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "matrix://a.ex/x?y", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +157,7 @@ func TestHeadersAreSentAsTheyAreAndTheRequestIsUntouched(t *testing.T) {
 	req.Host = "signed.ex"
 	req.Header = http.Header{"Authorization": {"X-Matrix a", "X-Matrix b"}, "User-Agent": {"test/2"}}
 	before, u, header, body := *req, *req.URL, req.Header.Clone(), req.Body
-	res, err := n.transport(nil).RoundTrip(req)
+	res, err := n.Transport(nil).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,11 +179,11 @@ func maps(a, b http.Header) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 // A compressed answer could be of any size.
 func TestNothingIsDecompressed(t *testing.T) {
 	n := oneTarget(t)
-	n.serve("8.0.0.1:8448", []string{"a.ex"}, func(w http.ResponseWriter, r *http.Request) {
+	n.Serve("8.0.0.1:8448", []string{"a.ex"}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = io.WriteString(w, r.Header.Get("Accept-Encoding")+"not gzip")
 	})
-	if _, body, err := get(t, n.transport(nil), "a.ex/x"); body != "not gzip" || err != nil {
+	if _, body, err := get(t, n.Transport(nil), "a.ex/x"); body != "not gzip" || err != nil {
 		t.Errorf("got %q, %v", body, err)
 	}
 }
@@ -191,11 +192,11 @@ func TestHeadersOfAnswersAreBounded(t *testing.T) {
 	for _, http1 := range []bool{true, false} {
 		for size, ok := range map[int]bool{60 << 10: true, 70 << 10: false} {
 			n := oneTarget(t)
-			n.http1 = http1
-			n.serve("8.0.0.1:8448", []string{"a.ex"}, func(w http.ResponseWriter, _ *http.Request) {
+			n.HTTP1 = http1
+			n.Serve("8.0.0.1:8448", []string{"a.ex"}, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("X", strings.Repeat("x", size))
 			})
-			if _, _, err := get(t, n.transport(nil), "a.ex/x"); (err == nil) != ok {
+			if _, _, err := get(t, n.Transport(nil), "a.ex/x"); (err == nil) != ok {
 				t.Errorf("HTTP/1: %v, %d bytes: got %v", http1, size, err)
 			}
 		}
@@ -204,10 +205,10 @@ func TestHeadersOfAnswersAreBounded(t *testing.T) {
 
 func TestRedirectsAreAnswers(t *testing.T) {
 	n := oneTarget(t)
-	n.serve("8.0.0.1:8448", []string{"a.ex"}, func(w http.ResponseWriter, r *http.Request) {
+	n.Serve("8.0.0.1:8448", []string{"a.ex"}, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://127.0.0.1/", http.StatusTemporaryRedirect)
 	})
-	if status, _, err := get(t, n.transport(nil), "a.ex/x"); status != 307 || err != nil {
+	if status, _, err := get(t, n.Transport(nil), "a.ex/x"); status != 307 || err != nil {
 		t.Errorf("got %d, %v", status, err)
 	}
 }
@@ -246,24 +247,24 @@ func (e *events) trace() *httptrace.ClientTrace {
 
 func TestTraceOfTheCallerIsToldOfTheRequestAndNoOther(t *testing.T) {
 	for name, c := range map[string]struct {
-		world func(testing.TB) *internet
+		world func(testing.TB) *internet.Network
 		want  []string
 	}{
-		"one target": {func(t testing.TB) *internet {
-			n := newInternet(t)
-			n.dns.Addr("a.ex", "8.0.0.1")
-			n.dns.Addr("d.ex", "8.0.0.2")
-			n.wellKnown("a.ex", "8.0.0.1", "d.ex:9002")
-			n.serve("8.0.0.2:9002", []string{"d.ex"}, nil)
+		"one target": {func(t testing.TB) *internet.Network {
+			n := internet.New(t)
+			n.DNS.Addr("a.ex", "8.0.0.1")
+			n.DNS.Addr("d.ex", "8.0.0.2")
+			n.WellKnown("a.ex", "8.0.0.1", "d.ex:9002")
+			n.Serve("8.0.0.2:9002", []string{"d.ex"}, nil)
 			return n
 		}, []string{
 			"get a.ex", "get d.ex:9002", "connect", "connected <nil>", "handshake", `"h2" false`,
 			"got, reused false", "headers", "answer", "get a.ex", "get d.ex:9002", "got, reused true", "headers", "answer",
 		}},
-		"two targets": {func(t testing.TB) *internet {
+		"two targets": {func(t testing.TB) *internet.Network {
 			n := twoTargets(t)
-			n.serve("8.0.0.1:9001", []string{"t1.ex"}, nil)
-			n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+			n.Serve("8.0.0.1:9001", []string{"t1.ex"}, nil)
+			n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
 			return n
 		}, []string{
 			"get a.ex", "get a.ex_t1.ex:9001", "connect", "connected <nil>", "handshake", `"" true`,
@@ -273,7 +274,7 @@ func TestTraceOfTheCallerIsToldOfTheRequestAndNoOther(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := c.world(t)
-			transport := n.transport(nil)
+			transport := n.Transport(nil)
 			var told events
 			for range 2 {
 				ctx := httptrace.WithClientTrace(t.Context(), told.trace())
@@ -294,7 +295,7 @@ func TestTraceOfTheCallerIsToldOfTheRequestAndNoOther(t *testing.T) {
 func TestSwitchingProtocolsHasNoBody(t *testing.T) {
 	n := oneTarget(t)
 	hungUp := make(chan error, 2)
-	n.listen("8.0.0.1:8448", []string{"a.ex"}, "http/1.1", func(conn net.Conn) {
+	n.Listen("8.0.0.1:8448", []string{"a.ex"}, "http/1.1", func(conn net.Conn) {
 		r := bufio.NewReader(conn)
 		if _, err := http.ReadRequest(r); err != nil {
 			return
@@ -303,7 +304,7 @@ func TestSwitchingProtocolsHasNoBody(t *testing.T) {
 		_, err := r.ReadByte()
 		hungUp <- err
 	})
-	transport := n.transport(nil)
+	transport := n.Transport(nil)
 	if status, body, err := get(t, transport, "a.ex/x"); status != 101 || body != "" || err != nil {
 		t.Errorf("got %d, %q, %v", status, body, err)
 	}
@@ -337,7 +338,7 @@ func TestServerThatTurnsRequestsAwayIsLeftAlone(t *testing.T) {
 		goAway    = "\x00\x00\x08\x07\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00"
 	)
 	for name, greeting := range map[string]string{"GOAWAY": settings, "no streams": noStreams} {
-		for kind, world := range map[string]func(testing.TB) *internet{"one target": oneTarget, "two targets": twoTargets} {
+		for kind, world := range map[string]func(testing.TB) *internet.Network{"one target": oneTarget, "two targets": twoTargets} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				n := world(t)
 				var conns atomic.Int32
@@ -355,17 +356,17 @@ func TestServerThatTurnsRequestsAwayIsLeftAlone(t *testing.T) {
 						_, err = io.CopyN(io.Discard, conn, int64(header[1])<<8|int64(header[2]))
 					}
 				}
-				n.listen("8.0.0.1:8448", []string{"a.ex"}, "h2", turnAway)
-				n.listen("8.0.0.1:9001", []string{"a.ex"}, "h2", turnAway)
-				second := n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+				n.Listen("8.0.0.1:8448", []string{"a.ex"}, "h2", turnAway)
+				n.Listen("8.0.0.1:9001", []string{"a.ex"}, "h2", turnAway)
+				second := n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				_, counter, err := put(ctx, t, n.transport(nil), "a.ex/x", "{}", true)
+				_, counter, err := put(ctx, t, n.Transport(nil), "a.ex/x", "{}", true)
 				if conns.Load() > 20 || counter.closed() != 1 || (err == nil) != (kind == "two targets") {
 					t.Errorf("got %v, %d connections, %d closes", err, conns.Load(), counter.closed())
 				}
 				// The first one said that it has not acted on anything.
-				if got := second.requests(); err == nil && (len(got) != 1 || got[0].Body != "{}") {
+				if got := second.Requests(); err == nil && (len(got) != 1 || got[0].Body != "{}") {
 					t.Errorf("the second one got %+v", got)
 				}
 			})
@@ -375,11 +376,11 @@ func TestServerThatTurnsRequestsAwayIsLeftAlone(t *testing.T) {
 
 func TestCloseIdleConnections(t *testing.T) {
 	n := oneTarget(t)
-	server := n.serve("8.0.0.1:8448", []string{"a.ex"}, nil)
-	transport := n.transport(nil)
+	server := n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil)
+	transport := n.Transport(nil)
 	for i := range 3 {
-		if _, _, err := get(t, transport, "a.ex/x"); err != nil || server.connections() != i+1 {
-			t.Errorf("got %v, %d connections", err, server.connections())
+		if _, _, err := get(t, transport, "a.ex/x"); err != nil || server.Connections() != i+1 {
+			t.Errorf("got %v, %d connections", err, server.Connections())
 		}
 		transport.CloseIdleConnections()
 	}
@@ -388,13 +389,13 @@ func TestCloseIdleConnections(t *testing.T) {
 func TestManyRequestsAtOnce(t *testing.T) {
 	for _, http1 := range []bool{true, false} {
 		n := twoTargets(t)
-		n.http1 = http1
-		n.dns.Addr("d.ex", "8.0.0.3")
-		n.dns.Addr("b.ex", "8.0.0.4")
-		n.wellKnown("b.ex", "8.0.0.4", "d.ex:9003")
-		n.serve("8.0.0.2:9002", []string{"a.ex"}, nil)
-		n.serve("8.0.0.3:9003", []string{"d.ex"}, nil)
-		transport := n.transport(nil)
+		n.HTTP1 = http1
+		n.DNS.Addr("d.ex", "8.0.0.3")
+		n.DNS.Addr("b.ex", "8.0.0.4")
+		n.WellKnown("b.ex", "8.0.0.4", "d.ex:9003")
+		n.Serve("8.0.0.2:9002", []string{"a.ex"}, nil)
+		n.Serve("8.0.0.3:9003", []string{"d.ex"}, nil)
+		transport := n.Transport(nil)
 		var requests sync.WaitGroup
 		for i := range 40 {
 			requests.Go(func() {
@@ -417,9 +418,9 @@ func TestManyRequestsAtOnce(t *testing.T) {
 func TestManyRequestsAtOnceToAServerThatAllowsFewStreams(t *testing.T) {
 	n := oneTarget(t)
 	release := make(chan struct{})
-	n.streams = 2
-	server := n.serve("8.0.0.1:8448", []string{"a.ex"}, func(http.ResponseWriter, *http.Request) { <-release })
-	transport := n.transport(nil)
+	n.Streams = 2
+	server := n.Serve("8.0.0.1:8448", []string{"a.ex"}, func(http.ResponseWriter, *http.Request) { <-release })
+	transport := n.Transport(nil)
 	var requests sync.WaitGroup
 	for range 40 {
 		requests.Go(func() {
@@ -428,7 +429,7 @@ func TestManyRequestsAtOnceToAServerThatAllowsFewStreams(t *testing.T) {
 			}
 		})
 	}
-	for server.connections() < 10 {
+	for server.Connections() < 10 {
 		runtime.Gosched()
 	}
 	close(release)
@@ -437,7 +438,7 @@ func TestManyRequestsAtOnceToAServerThatAllowsFewStreams(t *testing.T) {
 
 func TestErrorsSayWhatTheRequestLacks(t *testing.T) {
 	n := oneTarget(t)
-	transport := n.transport(nil)
+	transport := n.Transport(nil)
 	for text, want := range map[string]error{
 		"matrix://a_b/x":         fedinvite.ErrIdentifier,
 		"matrix://%5B::1/x":      nil,
@@ -462,14 +463,14 @@ func TestErrorsSayWhatTheRequestLacks(t *testing.T) {
 	if _, err := transport.RoundTrip((&http.Request{Header: http.Header{}}).WithContext(t.Context())); err == nil {
 		t.Error("no URL: no error")
 	}
-	if dials := n.dials(); len(dials) > 0 {
+	if dials := n.Dials(); len(dials) > 0 {
 		t.Errorf("dialled %v", dials)
 	}
 }
 
 func TestTLS12IsTheLeast(t *testing.T) {
 	n := oneTarget(t)
-	server := n.serve("8.0.0.1:8448", []string{"a.ex"}, nil)
+	server := n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil)
 	for _, c := range []struct {
 		least, server uint16 // of ours; of theirs, which is also the most
 		ok            bool
@@ -484,8 +485,8 @@ func TestTLS12IsTheLeast(t *testing.T) {
 			config := &tls.Config{Certificates: server.TLS.Certificates, MinVersion: c.server, MaxVersion: c.server}
 			return config, nil
 		}
-		config := &tls.Config{RootCAs: n.roots, MinVersion: c.least, ServerName: "b.ex", NextProtos: []string{"x"}}
-		transport := n.transport(func(d *discovery.Config) { d.TLS = config })
+		config := &tls.Config{RootCAs: n.Roots, MinVersion: c.least, ServerName: "b.ex", NextProtos: []string{"x"}}
+		transport := n.Transport(func(d *discovery.Config) { d.TLS = config })
 		if _, _, err := get(t, transport, "a.ex/x"); (err == nil) != c.ok {
 			t.Errorf("%+v: got %v", c, err)
 		}

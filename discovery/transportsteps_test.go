@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 )
 
 // A step is a row of the table of "Resolving server names" in a world where A is the
@@ -59,16 +60,16 @@ func (s step) in(family string) step {
 }
 
 // world returns the internet of s, but for the server itself.
-func (s step) world(t *testing.T, family string) *internet {
-	n := newInternet(t)
+func (s step) world(t *testing.T, family string) *internet.Network {
+	n := internet.New(t)
 	for name, letter := range map[string]string{"a.ex": "A", "d.ex": "D", "t.ex": "T"} {
-		n.dns.Addr(name, step{server: letter}.in(family).server)
+		n.DNS.Addr(name, step{server: letter}.in(family).server)
 	}
 	if s.wellKnown != "" {
-		n.wellKnown("a.ex", step{server: "[A]"}.in(family).server, s.wellKnown)
+		n.WellKnown("a.ex", step{server: "[A]"}.in(family).server, s.wellKnown)
 	}
 	if s.srv != "" {
-		n.dns.SRV(s.srv, net.SRV{Target: "t.ex.", Port: 9000})
+		n.DNS.SRV(s.srv, net.SRV{Target: "t.ex.", Port: 9000})
 	}
 	return n
 }
@@ -79,19 +80,17 @@ func TestPlumbing48EachStepOfDiscovery(t *testing.T) {
 			s := s.in(family)
 			t.Run(family+"/"+s.name, func(t *testing.T) {
 				n := s.world(t, family)
-				server := n.serve(s.dial, []string{s.cert}, nil)
-				status, body, err := get(t, n.transport(nil), s.server+"/_matrix/key/v2/server")
+				server := n.Serve(s.dial, []string{s.cert}, nil)
+				status, body, err := get(t, n.Transport(nil), s.server+"/_matrix/key/v2/server")
 				if status != 200 || body != "{}" || err != nil {
 					t.Fatalf("got %d %q, %v", status, body, err)
 				}
-				want := []asked{{"/_matrix/key/v2/server", s.host, s.sni, "HTTP/2.0", ""}}
-				if got := server.requests(); !slices.Equal(got, want) {
+				want := []internet.Asked{{Target: "/_matrix/key/v2/server", Host: s.host, SNI: s.sni, Proto: "HTTP/2.0"}}
+				if got := server.Requests(); !slices.Equal(got, want) {
 					t.Errorf("got %+v, want %+v", got, want)
 				}
-				n.mu.Lock()
-				defer n.mu.Unlock()
-				if last := n.dialed[len(n.dialed)-1]; last != s.dial {
-					t.Errorf("got %s, want %s", last, s.dial)
+				if dialled := n.Dialled(); dialled[len(dialled)-1] != s.dial {
+					t.Errorf("got %v, want %s", dialled, s.dial)
 				}
 			})
 		}
@@ -105,14 +104,14 @@ func TestPlumbing48EachStepDemandsItsCertificate(t *testing.T) {
 			for wrong := range strings.FieldsSeq(s.wrong) {
 				t.Run(family+"/"+s.name+"/"+wrong, func(t *testing.T) {
 					n := s.world(t, family)
-					server := n.serve(s.dial, []string{wrong}, nil)
-					_, _, err := get(t, n.transport(nil), s.server+"/x")
+					server := n.Serve(s.dial, []string{wrong}, nil)
+					_, _, err := get(t, n.Transport(nil), s.server+"/x")
 					var mismatch x509.HostnameError
 					if !errors.As(err, &mismatch) || mismatch.Host != s.cert {
 						t.Errorf("got %v", err)
 					}
-					if server.connections() == 0 || len(server.requests()) > 0 {
-						t.Errorf("got %d connections and %+v", server.connections(), server.requests())
+					if server.Connections() == 0 || len(server.Requests()) > 0 {
+						t.Errorf("got %d connections and %+v", server.Connections(), server.Requests())
 					}
 				})
 			}
@@ -123,29 +122,29 @@ func TestPlumbing48EachStepDemandsItsCertificate(t *testing.T) {
 // The specification: "the target of the delegation must prove that it is a valid delegate
 // for <hostname> via TLS".
 func TestPlumbing57CertificateForSRVTarget(t *testing.T) {
-	n := newInternet(t)
-	n.dns.Addr("a.ex")
-	n.dns.Addr("t.ex", "8.0.0.3")
-	n.dns.SRV("_matrix-fed._tcp.a.ex", net.SRV{Target: "t.ex.", Port: 9000})
-	server := n.serve("8.0.0.3:9000", []string{"t.ex"}, nil)
-	_, _, err := get(t, n.transport(nil), "a.ex/x")
+	n := internet.New(t)
+	n.DNS.Addr("a.ex")
+	n.DNS.Addr("t.ex", "8.0.0.3")
+	n.DNS.SRV("_matrix-fed._tcp.a.ex", net.SRV{Target: "t.ex.", Port: 9000})
+	server := n.Serve("8.0.0.3:9000", []string{"t.ex"}, nil)
+	_, _, err := get(t, n.Transport(nil), "a.ex/x")
 	var mismatch x509.HostnameError
-	if !errors.As(err, &mismatch) || mismatch.Host != "a.ex" || len(server.requests()) > 0 {
-		t.Errorf("got %v, %+v", err, server.requests())
+	if !errors.As(err, &mismatch) || mismatch.Host != "a.ex" || len(server.Requests()) > 0 {
+		t.Errorf("got %v, %+v", err, server.Requests())
 	}
-	if open := n.count(0); open > 0 {
+	if open := n.Open(); open > 0 {
 		t.Errorf("%d connections are left", open)
 	}
 }
 
 func TestCertificateOfUnknownAuthority(t *testing.T) {
-	n, other := newInternet(t), newInternet(t)
-	n.dns.Addr("a.ex", "8.0.0.1")
-	server := n.serve("8.0.0.1:8448", []string{"a.ex"}, nil)
-	transport := n.transport(func(c *discovery.Config) { c.TLS.RootCAs = other.roots })
+	n, other := internet.New(t), internet.New(t)
+	n.DNS.Addr("a.ex", "8.0.0.1")
+	server := n.Serve("8.0.0.1:8448", []string{"a.ex"}, nil)
+	transport := n.Transport(func(c *discovery.Config) { c.TLS.RootCAs = other.Roots })
 	_, _, err := get(t, transport, "a.ex:8448/x")
 	var unknown x509.UnknownAuthorityError
-	if !errors.As(err, &unknown) || len(server.requests()) > 0 {
+	if !errors.As(err, &unknown) || len(server.Requests()) > 0 {
 		t.Errorf("got %v", err)
 	}
 }

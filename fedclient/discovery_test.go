@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
@@ -46,52 +46,68 @@ func TestPlumbing55TheDefaultTransportDoesNotConnectToLoopback(t *testing.T) {
 	}
 }
 
+// serveInvalid starts a server whose certificate an authority has signed that n does not know.
+func serveInvalid(t *testing.T, n *internet.Network, address string) {
+	elsewhere := internet.New(t).Serve(address, []string{"example.com"}, func(http.ResponseWriter, *http.Request) { t.Error("asked") })
+	n.Place(address, elsewhere.Listener.Addr().String())
+}
+
+// clientIn returns a Client in n, and a count of its attempts.
+func clientIn(t *testing.T, n *internet.Network, change ...func(*fedclient.Config)) (*fedclient.Client, *int) {
+	t.Helper()
+	transport, attempts := n.Transport(nil), new(int)
+	return newClient(t, tripper(func(r *http.Request) (*http.Response, error) {
+		*attempts++
+		return transport.RoundTrip(r)
+	}), change...), attempts
+}
+
 // What cannot have changed in a few seconds is asked once, and nobody has seen anything.
 func TestServersThatDiscoveryDoesNotReach(t *testing.T) {
 	notFound := new(net.DNSError)
 	private := "10.0.0.1"
 	for name, c := range map[string]struct {
 		server fedinvite.ServerName
-		change func(n *internet)
+		change func(n *internet.Network)
 		want   error // notFound: a *net.DNSError
 		dialed []string
 	}{
 		"an address of ours":        {"127.0.0.1", nil, discovery.ErrAddress, nil},
 		"an IPv4-mapped address":    {"[::ffff:10.0.0.1]:8448", nil, discovery.ErrAddress, nil},
 		"what is taken for one":     {"127.1", nil, discovery.ErrAddress, nil},
-		"a name of ours":            {"example.com", func(n *internet) { n.dns.Addr("example.com", private) }, discovery.ErrAddress, nil},
-		"a name of ours, with port": {"example.com:8448", func(n *internet) { n.dns.Addr("example.com", private) }, discovery.ErrAddress, nil},
-		"records that lead to ours": {"example.com", func(n *internet) {
-			n.twoTargets()
-			n.dns.Addr("t1.example.com", private)
-			n.dns.Addr("t2.example.com", private)
+		"a name of ours":            {"example.com", func(n *internet.Network) { n.DNS.Addr("example.com", private) }, discovery.ErrAddress, nil},
+		"a name of ours, with port": {"example.com:8448", func(n *internet.Network) { n.DNS.Addr("example.com", private) }, discovery.ErrAddress, nil},
+		"records that lead to ours": {"example.com", func(n *internet.Network) {
+			n.TwoTargets("example.com")
+			n.DNS.Addr("t1.ex", private)
+			n.DNS.Addr("t2.ex", private)
 		}, discovery.ErrAddress, nil},
-		"not offered":   {"example.com", func(n *internet) { n.dns.SRV("_matrix-fed._tcp.example.com", net.SRV{Target: "."}) }, discovery.ErrNoServer, nil},
+		"not offered":   {"example.com", func(n *internet.Network) { n.DNS.SRV("_matrix-fed._tcp.example.com", net.SRV{Target: "."}) }, discovery.ErrNoServer, nil},
 		"port 0":        {"example.com:0", nil, discovery.ErrNoServer, nil},
 		"no such name":  {"example.com", nil, notFound, nil},
-		"no address":    {"example.com", func(n *internet) { n.dns.Addr("example.com") }, notFound, nil},
-		"no such hosts": {"example.com", func(n *internet) { n.twoTargets(); n.dns.Remove("t1.example.com"); n.dns.Remove("t2.example.com") }, notFound, nil},
-		"no valid certificate": {"example.com:1", func(n *internet) {
-			n.dns.Addr("example.com", "8.0.0.1")
-			n.serveInvalid("8.0.0.1:1")
+		"no address":    {"example.com", func(n *internet.Network) { n.DNS.Addr("example.com") }, notFound, nil},
+		"no such hosts": {"example.com", func(n *internet.Network) { n.TwoTargets("example.com"); n.DNS.Remove("t1.ex"); n.DNS.Remove("t2.ex") }, notFound, nil},
+		"no valid certificate": {"example.com:1", func(n *internet.Network) {
+			n.DNS.Addr("example.com", "8.0.0.1")
+			serveInvalid(t, n, "8.0.0.1:1")
 		}, nil, []string{"8.0.0.1:1"}},
-		"no valid certificates": {"example.com", func(n *internet) {
-			n.twoTargets()
-			n.serveInvalid("8.0.0.1:9001")
-			n.serveInvalid("8.0.0.2:9002")
+		"no valid certificates": {"example.com", func(n *internet.Network) {
+			n.TwoTargets("example.com")
+			serveInvalid(t, n, "8.0.0.1:9001")
+			serveInvalid(t, n, "8.0.0.2:9002")
 		}, nil, []string{"8.0.0.1:9001", "8.0.0.2:9002"}},
-		"nothing to be connected to": {"example.com", func(n *internet) {
-			n.twoTargets()
-			n.serveInvalid("8.0.0.1:9001")
-			n.dns.Addr("t2.example.com", private)
+		"nothing to be connected to": {"example.com", func(n *internet.Network) {
+			n.TwoTargets("example.com")
+			serveInvalid(t, n, "8.0.0.1:9001")
+			n.DNS.Addr("t2.ex", private)
 		}, discovery.ErrAddress, []string{"8.0.0.1:9001"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, b, s := newInternet(t), new(board), newStage(t, fedinvite.RoomV11)
+			n, b, s := internet.New(t), new(board), newStage(t, fedinvite.RoomV11)
 			if c.change != nil {
 				c.change(n)
 			}
-			client, attempts := n.client(retrying, b.config)
+			client, attempts := clientIn(t, n, retrying, b.config)
 			s.config.Client = client
 			_, err := s.invite("@b:" + string(c.server))
 			var failed *fedclient.InviteError
@@ -102,8 +118,8 @@ func TestServersThatDiscoveryDoesNotReach(t *testing.T) {
 			if c.want == notFound && (!errors.As(err, &missing) || !missing.IsNotFound) || c.want != nil && c.want != notFound && !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
-			if *attempts != 1 || !slices.Equal(n.dials(), c.dialed) {
-				t.Errorf("%d attempts, dialled %v", *attempts, n.dials())
+			if dials := n.Dials(); *attempts != 1 || !slices.Equal(dials, c.dialed) {
+				t.Errorf("%d attempts, dialled %v", *attempts, dials)
 			}
 			if diff := cmp.Diff([]string{string(c.server) + " failed"}, b.reported); diff != "" {
 				t.Error(diff)
@@ -115,16 +131,16 @@ func TestServersThatDiscoveryDoesNotReach(t *testing.T) {
 // What may be otherwise in a few seconds is asked again, also if only one of its places may
 // be.
 func TestServersThatDiscoveryMayReachSoon(t *testing.T) {
-	for name, change := range map[string]func(n *internet){
-		"the second is down": func(n *internet) { n.twoTargets(); n.serveInvalid("8.0.0.1:9001") },
-		"the first is down":  func(n *internet) { n.twoTargets(); n.dns.Addr("t2.example.com", "10.0.0.1") },
-		"no DNS":             func(n *internet) { n.dns.Fail("_matrix-fed._tcp.example.com") },
+	for name, change := range map[string]func(n *internet.Network){
+		"the second is down": func(n *internet.Network) { n.TwoTargets("example.com"); serveInvalid(t, n, "8.0.0.1:9001") },
+		"the first is down":  func(n *internet.Network) { n.TwoTargets("example.com"); n.DNS.Addr("t2.ex", "10.0.0.1") },
+		"no DNS":             func(n *internet.Network) { n.DNS.Fail("_matrix-fed._tcp.example.com") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // there are pauses
-			n, s := newInternet(t), newStage(t, fedinvite.RoomV11)
+			n, s := internet.New(t), newStage(t, fedinvite.RoomV11)
 			change(n)
-			client, attempts := n.client(func(c *fedclient.Config) { c.Retries, c.Random = 1, func() float64 { return 0 } })
+			client, attempts := clientIn(t, n, func(c *fedclient.Config) { c.Retries, c.Random = 1, func() float64 { return 0 } })
 			s.config.Client = client
 			_, err := s.invite("@b:example.com")
 			var failed *fedclient.InviteError
@@ -137,24 +153,25 @@ func TestServersThatDiscoveryMayReachSoon(t *testing.T) {
 
 func TestPlumbing53AnInviteIsIntactAtTheSecondTarget(t *testing.T) {
 	for protocol := 1; protocol <= 2; protocol++ {
-		for name, first := range map[string]func(*internet){
-			"refused":              func(*internet) {},
-			"no valid certificate": func(n *internet) { n.serveInvalid("8.0.0.1:9001") },
-			"an address of ours":   func(n *internet) { n.dns.Addr("t1.example.com", "10.0.0.1") },
+		for name, first := range map[string]func(*internet.Network){
+			"refused":              func(*internet.Network) {},
+			"no valid certificate": func(n *internet.Network) { serveInvalid(t, n, "8.0.0.1:9001") },
+			"an address of ours":   func(n *internet.Network) { n.DNS.Addr("t1.ex", "10.0.0.1") },
 		} {
 			t.Run(name, func(t *testing.T) {
-				n, s := newInternet(t), newStage(t, fedinvite.RoomV11)
-				n.twoTargets()
+				n, s := internet.New(t), newStage(t, fedinvite.RoomV11)
+				n.TwoTargets("example.com")
 				first(n)
 				s.keys.Add(invitetest.Signer("example.com"))
 				receiver := s.receiver("example.com")
-				n.serve("8.0.0.2:9002", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n.HTTP1 = protocol == 1
+				n.Serve("8.0.0.2:9002", []string{"example.com"}, func(w http.ResponseWriter, r *http.Request) {
 					if r.ProtoMajor != protocol || r.Host != "example.com" {
 						t.Errorf("HTTP/%d, Host %s", r.ProtoMajor, r.Host)
 					}
 					receiver.ServeHTTP(w, r)
-				}), func(s *httptest.Server) { s.EnableHTTP2 = protocol == 2 })
-				client, attempts := n.client()
+				})
+				client, attempts := clientIn(t, n)
 				s.config.Client = client
 				invited, err := s.invite("@b:example.com")
 				if err != nil {
@@ -194,14 +211,15 @@ func TestMaybeSeenWithSeveralTargets(t *testing.T) {
 	} {
 		for protocol := 1; protocol <= 2; protocol++ {
 			t.Run(name, func(t *testing.T) {
-				n, s := newInternet(t), newStage(t, fedinvite.RoomV11)
-				n.twoTargets()
+				n, s := internet.New(t), newStage(t, fedinvite.RoomV11)
+				n.TwoTargets("example.com")
+				n.HTTP1 = protocol == 1
 				for address, h := range map[string]http.HandlerFunc{"8.0.0.1:9001": c.first, "8.0.0.2:9002": c.second} {
 					if h != nil {
-						n.serve(address, h, func(s *httptest.Server) { s.EnableHTTP2 = protocol == 2 })
+						n.Serve(address, []string{"example.com"}, h)
 					}
 				}
-				client, attempts := n.client()
+				client, attempts := clientIn(t, n)
 				s.config.Client = client
 				_, err := s.invite("@b:example.com")
 				var failed *fedclient.InviteError
@@ -217,19 +235,19 @@ func TestMaybeSeenWithSeveralTargets(t *testing.T) {
 func TestMaybeSeenWhenTheContextEndsBeforeThereIsAConnection(t *testing.T) {
 	for _, at := range []string{"8.0.0.1:443", "8.0.0.1:8448"} {
 		t.Run(at, func(t *testing.T) {
-			n, b, s := newInternet(t), new(board), newStage(t, fedinvite.RoomV11)
-			n.dns.Addr("example.com", "8.0.0.1")
+			n, b, s := internet.New(t), new(board), newStage(t, fedinvite.RoomV11)
+			n.DNS.Addr("example.com", "8.0.0.1")
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			over := make(chan struct{})
 			defer close(over)
-			transport := newTransport(t, nil, func(c *discovery.Config) {
-				c.DNS, c.Dial = n.dns.Resolver(), func(dialing context.Context, network, address string) (net.Conn, error) {
+			transport := n.Transport(func(c *discovery.Config) {
+				c.Dial = func(dialing context.Context, network, address string) (net.Conn, error) {
 					if address == at {
 						cancel()
 						<-over // later than the request
 					}
-					return n.dial(dialing, network, address)
+					return n.Dial(dialing, network, address)
 				}
 			})
 			s.config.Client = newClient(t, transport, b.config)
@@ -260,7 +278,7 @@ func (oneAddress) LookupSRV(context.Context, string, string, string) (string, []
 func TestNoTimeToFindAServerIsNotHeldAgainstIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(board)
-		transport := newTransport(t, nil, func(c *discovery.Config) {
+		transport := newTransport(t, func(c *discovery.Config) {
 			c.DNS, c.MaxFetches = oneAddress{}, 1
 			c.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 				<-ctx.Done()

@@ -1,15 +1,11 @@
 package fedclient_test
 
 import (
-	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 
-	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
 )
 
@@ -17,7 +13,7 @@ import (
 // byte, so none is asked for and none is read.
 func TestRepliesAreNotCompressed(t *testing.T) {
 	coding, asked := "", ""
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	name, transport := serveTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = r.Header.Get("Accept-Encoding")
 		w.Header().Set("Content-Type", "application/json")
 		if coding != "" {
@@ -25,14 +21,7 @@ func TestRepliesAreNotCompressed(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "{}")
 	}))
-	defer server.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: newTransport(t, roots)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := fedinvite.ServerName(strings.TrimPrefix(server.URL, "https://"))
+	client := newClient(t, transport)
 	for _, c := range []struct {
 		coding string
 		want   error

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net"
@@ -44,10 +42,11 @@ func serveTLS(t testing.TB, h http.Handler) (fedinvite.ServerName, *discovery.Tr
 
 var anyNetwork = sync.OnceValues(invitetest.StartNetwork)
 
-// newTransport returns a RoundTripper to servers on the loopback interface.
-func newTransport(t testing.TB, roots *x509.CertPool, change ...func(*discovery.Config)) *discovery.Transport {
+// newTransport returns a RoundTripper to servers on the loopback interface whose certificates
+// the system trusts.
+func newTransport(t testing.TB, change ...func(*discovery.Config)) *discovery.Transport {
 	t.Helper()
-	c := discovery.Config{TLS: &tls.Config{RootCAs: roots}, Allow: discovery.Loopback()}
+	c := discovery.Config{Allow: discovery.Loopback()}
 	for _, f := range change {
 		f(&c)
 	}
@@ -62,7 +61,7 @@ func newTransport(t testing.TB, roots *x509.CertPool, change ...func(*discovery.
 // unconnected returns a RoundTripper whose connections all fail so.
 func unconnected(t testing.TB, err error) *discovery.Transport {
 	t.Helper()
-	return newTransport(t, nil, func(c *discovery.Config) {
+	return newTransport(t, func(c *discovery.Config) {
 		c.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, err }
 	})
 }

@@ -164,8 +164,8 @@ func TestMaybeSeenOverTheNetwork(t *testing.T) {
 		maybeSeen bool
 	}{
 		"no connection":        {nil, unconnected(t, &net.OpError{Op: "dial", Err: errors.New("refused")}), false},
-		"no valid certificate": {nil, newTransport(t, nil), false},
-		"no public address":    {nil, newTransport(t, nil, func(c *discovery.Config) { c.Allow = nil }), false},
+		"no valid certificate": {nil, newTransport(t), false},
+		"no public address":    {nil, newTransport(t, func(c *discovery.Config) { c.Allow = nil }), false},
 		"refused":              {answerJSON(403, `{"errcode":"M_FORBIDDEN"}`), nil, false},
 		"hung up":              {hangsUp, nil, true},
 		"read and hung up":     {func(w http.ResponseWriter, r *http.Request) { read(w, r); hangsUp(w, r) }, nil, true},

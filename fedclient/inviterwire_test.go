@@ -2,17 +2,15 @@ package fedclient_test
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
@@ -79,32 +77,26 @@ func TestSegmentsOfPathsAreEscaped(t *testing.T) {
 	}
 }
 
-// By HTTPS on the loopback interface, to servers that read requests as servers do.
+// By HTTPS, to servers that read requests as servers do.
 func TestInvitesOverTheNetwork(t *testing.T) {
 	for protocol := 1; protocol <= 2; protocol++ {
 		s := newStage(t, fedinvite.RoomV11)
-		var receiver http.Handler
-		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.keys.Add(invitetest.Signer("8.0.0.1"))
+		receiver := s.receiver("8.0.0.1")
+		n := internet.New(t)
+		n.HTTP1 = protocol == 1
+		n.Serve("8.0.0.1:8448", []string{"8.0.0.1"}, func(w http.ResponseWriter, r *http.Request) {
 			if r.ProtoMajor != protocol {
 				t.Errorf("HTTP/%d, want %d", r.ProtoMajor, protocol)
 			}
 			receiver.ServeHTTP(w, r)
-		}))
-		server.EnableHTTP2 = protocol == 2
-		server.StartTLS()
-		defer server.Close()
-		roots := x509.NewCertPool()
-		roots.AddCert(server.Certificate())
-
-		name := fedinvite.ServerName(strings.TrimPrefix(server.URL, "https://"))
-		s.keys.Add(invitetest.Signer(name))
-		receiver = s.receiver(name)
-		s.config.Client = newClient(t, newTransport(t, roots))
-		invited, err := s.invite("@b:" + string(name))
+		})
+		s.config.Client = newClient(t, n.Transport(nil))
+		invited, err := s.invite("@b:8.0.0.1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(s.received) != 1 || len(s.received[0].RoomState.Events) != 8 || invited.Event.Verify(t.Context(), s.keys, name) != nil {
+		if len(s.received) != 1 || len(s.received[0].RoomState.Events) != 8 || invited.Event.Verify(t.Context(), s.keys, "8.0.0.1") != nil {
 			t.Errorf("received %+v", s.received)
 		}
 	}

@@ -4,73 +4,56 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/fedclient"
+	"github.com/seed-0a46cb1a/fedinvite/internal/internet"
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
-// switches is a server that answers every request with 101 and then says nothing, and what
-// trusts it.
-func switches(t *testing.T) (fedinvite.ServerName, *x509.CertPool) {
+// silent is a server that answers every request with 101 and then says nothing.
+const silent = "8.0.0.1:8448"
+
+// withSilent returns an internet in which it is.
+func withSilent(t *testing.T) *internet.Network {
 	t.Helper()
-	lender := httptest.NewTLSServer(nil)
-	certificate, leaf := lender.TLS.Certificates[0], lender.Certificate()
-	lender.Close()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	over := make(chan struct{})
-	t.Cleanup(func() { close(over); _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if r, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.Copy(io.Discard, r.Body)
-				}
-				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-				<-over
-			}()
+	n := internet.New(t)
+	n.Listen(silent, []string{"8.0.0.1"}, "http/1.1", func(conn net.Conn) {
+		if r, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.Copy(io.Discard, r.Body)
 		}
-	}()
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return fedinvite.ServerName(listener.Addr().String()), roots
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-t.Context().Done()
+	})
+	return n
 }
 
 // After a 101 the body is the connection, which does not end with the context.
 func TestSwitchingProtocolsIsAnAnswerWithoutABody(t *testing.T) {
-	server, roots := switches(t)
-	transport := newTransport(t, roots)
-	client, guarded := newClient(t, transport), transport.Dialer().HTTPTransport(&tls.Config{RootCAs: roots})
+	n := withSilent(t)
+	transport := n.Transport(nil)
+	client, guarded := newClient(t, transport), transport.Dialer().HTTPTransport(&tls.Config{RootCAs: n.Roots})
 	defer guarded.CloseIdleConnections()
 	us, rules := invitetest.Signer("a.ex"), rulesOf(t, fedinvite.RoomV11)
 	for name, ask := range map[string]func(context.Context) error{
 		"keys": func(ctx context.Context) error {
-			_, err := client.FetchServerKeys(ctx, server)
+			_, err := client.FetchServerKeys(ctx, silent)
 			return err
 		},
 		"invite": func(ctx context.Context) error {
 			_, err := client.SendInvite(ctx, fedclient.InviteRequest{
-				Event: inviteFor("@b:"+string(server), us, rules), Signer: us, Keys: fedinvite.KeyMap{},
+				Event: inviteFor("@b:"+silent, us, rules), Signer: us, Keys: fedinvite.KeyMap{},
 			})
 			return err
 		},
 		"key validity": func(ctx context.Context) error {
-			_, err := fedclient.KeyValid(&http.Client{Transport: guarded})(ctx, "https://"+string(server)+"/x", "k")
+			_, err := fedclient.KeyValid(&http.Client{Transport: guarded})(ctx, "https://"+silent+"/x", "k")
 			return err
 		},
 	} {
@@ -95,10 +78,9 @@ func TestSwitchingProtocolsIsAnAnswerWithoutABody(t *testing.T) {
 
 // The invited server may have taken the invite before it said something odd.
 func TestMaybeSeenAfterSwitchingProtocols(t *testing.T) {
-	server, roots := switches(t)
 	s := newStage(t, fedinvite.RoomV11)
-	s.config.Client = newClient(t, newTransport(t, roots))
-	_, err := s.invite("@b:" + string(server))
+	s.config.Client = newClient(t, withSilent(t).Transport(nil))
+	_, err := s.invite("@b:" + silent)
 	var failed *fedclient.InviteError
 	if !errors.As(err, &failed) || !failed.MaybeSeen {
 		t.Errorf("got %#v (%v)", failed, err)
