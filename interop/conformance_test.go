@@ -172,7 +172,7 @@ const pageHead = `# Conformance: Synapse %s
 
 What the conformance suite of the package [invitetest](../invitetest), version %d, found out
 about this release on %s, in the configuration of [interop](../interop/README.md). A row is a
-sentence of the specification, or of practice where that is silent; in italics is how Synapse
+sentence of the specification, or of practice where that is silent; in a code span is how Synapse
 behaves where it differs, or why that could not be tried. What the specification does not
 call a MUST is for a server to decide.
 

@@ -75,12 +75,14 @@ func (a attack) run(p *probe) {
 			skipped = append(skipped, t.name+": "+result.Detail)
 		}
 		if gravity(result.Outcome) > gravity(worst.Outcome) {
-			worst.Outcome, worst.Detail = result.Outcome, t.name+": "+result.Detail
+			worst = result
+			worst.Detail, worst.about = t.name+": "+result.Detail, len(p.result.Exchange)
 		}
 	}
 	switch {
 	case worst.Outcome != 0:
 		p.note(worst.Outcome, "%s", worst.Detail)
+		p.result.Said, p.result.about = worst.Said, worst.about
 	case len(skipped) == len(a.tries):
 		p.skip("%s", strings.Join(skipped, "; "))
 	case len(skipped) > 0:
@@ -108,21 +110,10 @@ func (a attack) version(t Target) (fedinvite.RoomVersion, bool) {
 	return "", false
 }
 
-// takesInvites reports whether an invite that is in order is accepted.
-func (p *probe) takesInvites(v fedinvite.RoomVersion) bool {
-	_, _, q := p.invite(v)
-	a := p.send(q)
-	if a.status == http.StatusOK {
-		return true
-	}
-	p.unknown("it %s to an invite that is in order too", a)
-	return false
-}
-
 // stillServes demands that an invite that is in order is accepted, after all that happened.
 func (f *foe) stillServes() {
 	_, _, q := f.invite(f.version)
-	if a := f.send(q); a.status != http.StatusOK {
+	if a := f.send(q); f.answered(a) && a.status != http.StatusOK {
 		f.departs("afterwards it %s to an invite that is in order", a)
 	}
 }
@@ -140,6 +131,9 @@ func newFoe(p *probe, v fedinvite.RoomVersion, result *Result) *foe {
 	own := &probe{session: p.session, ctx: p.ctx, result: result}
 	return &foe{probe: own, version: v, room: own.newRoom(v), invitee: own.invitee()}
 }
+
+// refuses demands any refusal: attacks are also about the request.
+func (f *foe) refuses(a answer) { f.probe.refuses(a, refusal{}) }
 
 // name is the server name of the peer.
 func (f *foe) name() fedinvite.ServerName { return f.target.Peer.Name() }

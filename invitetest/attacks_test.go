@@ -60,6 +60,7 @@ func sendOn(ctx context.Context, peer *invitetest.Server, e *fedinvite.Event) er
 }
 
 func TestRealOnesWithstandAttacks(t *testing.T) {
+	t.Parallel()
 	target := realTarget(t)
 	for r := range invitetest.Results(t.Context(), target, hostile()...) {
 		t.Run(r.Name, func(t *testing.T) {

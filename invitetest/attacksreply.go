@@ -3,7 +3,6 @@ package invitetest
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -242,13 +241,11 @@ func (a *answering) end() (asked bool) {
 
 // invited has the target invite a new user of the peer, who answers so; nil: as it does.
 func (f *foe) invited(answer func(sent *fedinvite.Event) []byte) error {
-	peer := f.target.Peer
+	f.guest = f.newGuest()
 	a := &answering{rules: f.room.Rules(), answer: answer}
 	if answer != nil {
-		peer.answerInvites(a.reply)
-		defer peer.answerInvites(nil)
+		defer f.target.Peer.answerInvites(replier{f.target.Name, f.guest, a.reply})()
 	}
-	f.guest = "@guest-" + strings.ToLower(rand.Text()) + ":" + string(f.name())
 	ctx, cancel := context.WithTimeout(f.ctx, f.target.timeout())
 	defer cancel()
 	err := f.target.Invite(ctx, f.version, f.guest)
@@ -264,6 +261,9 @@ func (f *foe) invited(answer func(sent *fedinvite.Event) []byte) error {
 
 // invites reports whether the target invites users of the peer, if that answers as it should.
 func (p *probe) invites(v fedinvite.RoomVersion) bool {
+	if !p.hasKeys() {
+		return false
+	}
 	f := newFoe(p, v, &Result{})
 	if err := f.invited(f.answer); err != nil {
 		p.unknown("it does not invite even if the answer is right: %v", err)
@@ -272,21 +272,10 @@ func (p *probe) invites(v fedinvite.RoomVersion) bool {
 	return true
 }
 
-// answerInvites has the server answer invites so; nil: as it does.
-func (s *Server) answerInvites(reply func(event []byte) (status int, body []byte)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reply = reply
-}
-
-// requests returns the requests about the guest.
-func (f *foe) requests(path string) (some []Seen) {
-	for _, r := range f.target.Peer.Requests() {
-		if strings.HasPrefix(r.Target, path) && bytes.Contains(r.Body, []byte(f.guest)) {
-			some = append(some, r)
-		}
-	}
-	return some
+// requests returns the requests of the target about the guest.
+func (f *foe) requests(path string) []Seen {
+	proven, _ := f.requestsAbout(f.guest, path)
+	return proven
 }
 
 // notInvited demands that the target does not take an answer for an acceptance.

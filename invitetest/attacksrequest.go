@@ -246,7 +246,9 @@ func (f *foe) targetKey() fedinvite.KeyID {
 	q := f.request(f.signed())
 	if event, err := eventOf(q, f.send(q)); err == nil {
 		for id := range keysOf(event, f.target.Name) {
-			return fedinvite.KeyID(id)
+			if key, err := fedinvite.ParseKeyID(id); err == nil {
+				return key
+			}
 		}
 	}
 	return DefaultKey

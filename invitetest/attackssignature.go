@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/json"
 	"math/big"
 	"net/http"
 	"slices"
@@ -198,9 +197,10 @@ func (f *foe) failsByWeakKey() {
 	weak := append([]byte{1}, make([]byte, 31)...)
 	signer := borrowed{weakSigner{Signer(name), weak}, name, "ed25519:weak"}
 	good := Signer(name)
+	document := Sign(KeyDocument(good, f.target.Peer.now().Add(24*time.Hour), AddKeys(signer)), signer)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(f.keyDocument(name, good, signer))
+		_, _ = w.Write(document)
 	})
 	if err := f.target.Peer.Network().Serve(name, handler); err != nil {
 		f.skip("there is no second server: %v", err)
@@ -214,22 +214,6 @@ func (f *foe) failsByWeakKey() {
 	}
 	q = room.Request(room.Sign(room.InviteDraft(f.invitee, Set("weak", "content", "reason")), signer), f.target.Name)
 	f.fails(q)
-}
-
-// keyDocument is what a server with these keys publishes.
-func (f *foe) keyDocument(name fedinvite.ServerName, signers ...fedinvite.Signer) json.RawMessage {
-	keys := Object{}
-	for _, s := range signers {
-		keys[string(s.KeyID())] = Object{"key": base64Of(s.Public())}
-	}
-	document := Encode(Object{
-		"server_name": name, "verify_keys": keys, "old_verify_keys": Object{},
-		"valid_until_ts": f.target.Peer.now().Add(24 * time.Hour).UnixMilli(),
-	})
-	for _, s := range signers {
-		document = must(fedinvite.SignJSON(f.ctx, document, s))
-	}
-	return document
 }
 
 // A weakSigner has a public key under which one signature fits everything.

@@ -78,8 +78,7 @@ type Check struct {
 	Link     string `json:"link"`     // where the specification says so, or says most of it
 	Level    Level  `json:"level"`
 	// Attack says that a hostile server would do this. Who departs here may be in danger:
-	// do not publish such results of servers that others run. In a [Result] it is also
-	// set if a server accepts what its check, which is none, expects it to refuse.
+	// do not publish such results of servers that others run.
 	Attack bool `json:"attack,omitempty"`
 
 	// harmless: a target that accepts what it should refuse endangers nobody.
@@ -110,10 +109,18 @@ func (c Check) Run(ctx context.Context, t Target) Result {
 type Result struct {
 	Check
 	Outcome Outcome `json:"outcome"`
+	// Confidential says that the target accepts what it should refuse, so that it may be in
+	// danger though the check is no attack: do not publish it either.
+	Confidential bool `json:"confidential,omitempty"`
 	// Detail says in words what was expected and what came; "" if all is well. What comes
 	// from the target is quoted in it.
-	Detail   string     `json:"detail,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	// Said is the error that the target's answer told in its own words, cut to 80 bytes; ""
+	// if there was none. It may have more in it than is to be published.
+	Said     string     `json:"said,omitempty"`
 	Exchange []Exchange `json:"exchange,omitempty"` // what was sent and what came back
+
+	about int // the number of exchanges until Detail was said; 0: unknown
 }
 
 // An Exchange is a request and its answer as printable text, cut to 4 KiB each.
@@ -124,6 +131,15 @@ type Exchange struct {
 
 // String returns the result as one line of a table; see [WriteTable].
 func (r Result) String() string {
-	line := fmt.Sprintf("%-8s %-8s %-32s %s", r.Outcome, r.Level, r.Name, oneLine(r.Detail))
+	line := fmt.Sprintf("%-8s %-8s %-32s %s", r.Outcome, r.Level, r.Name, r.words())
 	return strings.TrimRight(line, " ")
+}
+
+// words are Detail and Said.
+func (r Result) words() string {
+	said := oneLine(printable(r.Said, maxSaid))
+	if r.Detail == "" || said == "" {
+		return oneLine(r.Detail)
+	}
+	return fmt.Sprintf("%s; it says %q", oneLine(r.Detail), said)
 }

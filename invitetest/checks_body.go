@@ -91,7 +91,9 @@ func checkRoomVersionNamed(p *probe) {
 		p.departs("%v", err)
 		return
 	}
-	if version, ok := stringOf(o["room_version"]); !ok || version != "org.example.unknown" {
+	if o["room_version"] == nil {
+		p.departs("its error has no room_version")
+	} else if version, ok := stringOf(o["room_version"]); !ok || version != "org.example.unknown" {
 		p.departs("room_version of its error is %s", printable(string(o["room_version"]), 100))
 	}
 }

@@ -19,7 +19,7 @@ func httpChecks() []Check {
 		{
 			Name:     "http/method",
 			Sentence: "An unsupported method to a known endpoint is answered by 405 M_UNRECOGNIZED.",
-			Link:     linkUnsupported, Level: Must, run: checkMethod,
+			Link:     linkUnsupported, Level: Practice, run: checkMethod,
 		},
 		{
 			Name:     "http/content-type",
@@ -87,9 +87,7 @@ func (p *probe) anError() (answer, bool) {
 	_, _, q := p.invite(p.version())
 	q.From = nil
 	a := p.send(q)
-	if p.answered(a) {
-		p.refuses(a)
-	}
+	p.refuses(a, refusal{})
 	return a, p.result.Outcome == 0
 }
 

@@ -122,10 +122,12 @@ func checkKeySignatures(p *probe, d keyDocument) {
 		return
 	}
 	own, _ := members(signers[string(p.target.Name)]) // none, if it is no object
+	usable := 0
 	for id, entry := range d.verify {
 		if !strings.HasPrefix(id, "ed25519:") {
 			continue
 		}
+		usable++
 		text, _ := keyOfEntry(entry)
 		key, err := fedinvite.ParsePublicKey(text)
 		if err != nil {
@@ -140,6 +142,9 @@ func checkKeySignatures(p *probe, d keyDocument) {
 		if err != nil {
 			p.departs("no good signature by %q", id)
 		}
+	}
+	if usable == 0 {
+		p.departs("there is no Ed25519 key in verify_keys")
 	}
 }
 
@@ -172,17 +177,26 @@ func checkKeyBase64(p *probe, d keyDocument) {
 	for _, keys := range []map[string]json.RawMessage{d.verify, d.old} {
 		for id, entry := range keys {
 			text, _ := keyOfEntry(entry)
-			if _, err := base64.RawStdEncoding.DecodeString(text); err != nil {
+			if err := unpadded(text); err != nil {
 				p.departs("the key %q: %v", id, err)
 			}
 		}
 	}
 	for id, raw := range p.signaturesOf(d.body, p.target.Name) {
 		text, _ := stringOf(raw)
-		if _, err := base64.RawStdEncoding.DecodeString(text); err != nil {
+		if err := unpadded(text); err != nil {
 			p.departs("the signature by %q: %v", id, err)
 		}
 	}
+}
+
+// unpadded returns an error if a text is no unpadded base64.
+func unpadded(text string) error {
+	if i := strings.IndexAny(text, "\r\n"); i >= 0 { // which the decoder leaves out
+		return base64.CorruptInputError(i)
+	}
+	_, err := base64.RawStdEncoding.DecodeString(text)
+	return err
 }
 
 func checkOldKeys(p *probe, d keyDocument) {

@@ -169,7 +169,15 @@ func checkSignatureKey(p *probe) {
 		p.skip("its keys are not those that it publishes")
 		return
 	}
-	document, err := members(p.get(keysPath).body)
+	a := p.get(keysPath)
+	if !p.answered(a) {
+		return
+	}
+	if a.status != http.StatusOK {
+		p.unknown("its keys cannot be had: it %s", a)
+		return
+	}
+	document, err := members(a.body)
 	if err != nil {
 		p.unknown("its keys cannot be had: %v", err)
 		return

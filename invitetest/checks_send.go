@@ -157,7 +157,7 @@ func (p *probe) sendsVersion(v fedinvite.RoomVersion) {
 	accepted := slices.ContainsFunc(s.requests, func(r Seen) bool { return r.Status == http.StatusOK })
 	switch {
 	case len(s.requests) == 0:
-		p.departs("no invite came%s", says(s.err))
+		p.noneCame(s)
 	case !accepted:
 		p.departs("the invite did not pass: %s", s.requests[len(s.requests)-1].Answer)
 	case s.err != nil:
@@ -406,7 +406,7 @@ func checkNoFallback(p *probe) {
 	p.show(s)
 	switch {
 	case len(s.requests) == 0:
-		p.departs("no invite came%s", says(s.err))
+		p.noneCame(s)
 	case slices.ContainsFunc(s.requests, func(r Seen) bool { return strings.HasPrefix(r.Target, inviteV1Path) }):
 		p.departs("an invite came by the v1 API%s", says(s.err))
 	case s.err == nil:
@@ -420,7 +420,7 @@ func checkRefused(p *probe) {
 	switch {
 	case !ok:
 	case len(s.requests) == 0:
-		p.departs("no invite came%s", says(s.err))
+		p.noneCame(s)
 	case s.err == nil:
 		p.departs("it says that the invite was sent")
 	}
@@ -447,16 +447,19 @@ func (p *probe) answersBy(body func(event Object) Object) {
 		return
 	}
 	s, ok := p.sendsTo(v, func(event []byte) (int, []byte) {
-		signed, err := fedinvite.SignEventJSON(context.WithoutCancel(p.ctx), event, rules, p.target.Peer.Signer())
+		sent, err := fedinvite.ParseStored(event, rules)
+		if err == nil {
+			sent, err = sent.WithSignature(context.WithoutCancel(p.ctx), p.target.Peer.Signer())
+		}
 		if err != nil {
 			return http.StatusInternalServerError, nil
 		}
-		return http.StatusOK, Encode(body(Decode(signed)))
+		return http.StatusOK, Encode(body(Decode(sent.AppendJSON(nil))))
 	})
 	switch {
 	case !ok:
 	case len(s.requests) == 0:
-		p.departs("no invite came%s", says(s.err))
+		p.noneCame(s)
 	case s.err != nil:
 		p.departs("it does not take the answer%s", says(s.err))
 	}

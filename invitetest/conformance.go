@@ -2,17 +2,18 @@ package invitetest
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"testing"
 )
 
 // Conformance tries all checks on a target, one after the other, and returns a result for
-// each, in the order of [Checks], attacks included. If ctx ends the rest is Unknown. If there
-// is something wrong with the Target all is Unknown, for the reason that [Target.Check] has.
+// each, in the order of [Checks], attacks included. If ctx ends the rest is Unknown. If
+// nothing can be told of the Target all is Unknown, for the reason that [Target.Ready] has.
 //
 // The users of the target get an invite for almost every check, each to a room of its own.
+// Server ACLs, by which an invite MUST be refused with 403 M_FORBIDDEN, are not tried: they
+// count in rooms that the target is in, and it is in none of these.
 func Conformance(ctx context.Context, t Target) []Result {
 	return slices.Collect(Results(ctx, t, Checks()...))
 }
@@ -21,7 +22,7 @@ func Conformance(ctx context.Context, t Target) []Result {
 // there. Whoever ends the loop ends the checks.
 func Results(ctx context.Context, t Target, checks ...Check) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
-		s, err := newSession(t)
+		s, err := newSession(ctx, t)
 		if err == nil {
 			defer s.close()
 		}
@@ -40,43 +41,33 @@ func Results(ctx context.Context, t Target, checks ...Check) iter.Seq[Result] {
 }
 
 // Run is [Conformance] as subtests of t: what departs from MUST or SHOULD fails, and so
-// does what could not be told; the rest is logged. except names checks that may fail. It
-// ends t if there is something wrong with the target, or with a name in except.
+// does what could not be told; the rest is logged, and what was skipped is summed up.
+// except names checks that may fail. It ends t if nothing can be told of the target, see
+// [Target.Ready], or if there is no check of a name in except.
+//
+// Of what was sent and came back it shows the beginning, for the first of those that fail in
+// one way; [Results] have more of it.
 func Run(t *testing.T, target Target, except ...string) {
 	t.Helper()
-	if err := target.Check(); err != nil {
-		t.Fatal(err)
-	}
 	checks := Checks()
 	for _, name := range except {
 		if !slices.ContainsFunc(checks, func(c Check) bool { return c.Name == name }) {
 			t.Fatalf("invitetest: there is no check %q", name)
 		}
 	}
-	for r := range Results(t.Context(), target, checks...) {
-		t.Run(r.Name, func(t *testing.T) { report(t, r, slices.Contains(except, r.Name)) })
+	s, err := newSession(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// report fails a test, or not.
-func report(t testing.TB, r Result, excepted bool) {
-	t.Helper()
-	switch {
-	case r.Outcome == Passed:
-	case r.Outcome == Skipped:
-		t.Logf("skipped: %s", r.Detail)
-	case r.Outcome == Departed && r.Level == Practice || excepted:
-		t.Logf("%s %s\n(%s: %s)\n%s", r.Outcome, r.Detail, r.Level, r.Sentence, r.Link)
-	default:
-		t.Errorf("%s %s\n%s: %s\n%s%s", r.Outcome, r.Detail, r.Level, r.Sentence, r.Link, r.exchanges())
+	defer s.close()
+	var log runLog
+	for _, c := range checks {
+		r := s.try(t.Context(), c)
+		if r.Outcome == Skipped {
+			log.skip(r)
+			continue
+		}
+		t.Run(r.Name, func(t *testing.T) { log.report(t, r, slices.Contains(except, r.Name)) })
 	}
-}
-
-// exchanges is what was sent and came back, for the log of a test.
-func (r Result) exchanges() string {
-	text := ""
-	for _, x := range r.Exchange {
-		text += fmt.Sprintf("\n\n> %s\n< %s", x.Request, x.Response)
-	}
-	return text
+	log.sumUp(t)
 }

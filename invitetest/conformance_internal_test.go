@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,12 +34,12 @@ func TestWhatRunReports(t *testing.T) {
 		excepted bool
 		fails    bool
 	}{
-		{Must, Passed, false, false}, {Must, Departed, false, true}, {Must, Unknown, false, true}, {Must, Skipped, false, false},
+		{Must, Passed, false, false}, {Must, Departed, false, true}, {Must, Unknown, false, true},
 		{Should, Departed, false, true}, {Practice, Departed, false, false}, {Practice, Unknown, false, true},
 		{Must, Departed, true, false}, {Must, Unknown, true, false}, {Must, Passed, true, false},
 	} {
 		var rec recorder
-		report(&rec, Result{
+		new(runLog).report(&rec, Result{
 			Check: Check{Sentence: "It is so.", Link: "https://spec", Level: c.level}, Outcome: c.outcome, Detail: "detail",
 			Exchange: []Exchange{{"PUT", "200"}},
 		}, c.excepted)
@@ -48,6 +49,30 @@ func TestWhatRunReports(t *testing.T) {
 		case c.fails && (!strings.Contains(rec.errors[0], "It is so.\nhttps://spec") || !strings.Contains(rec.errors[0], "> PUT\n< 200")):
 			t.Errorf("%q", rec.errors)
 		}
+	}
+}
+
+// What several checks have in common is said once.
+func TestTheLogOfRunIsShort(t *testing.T) {
+	var l runLog
+	var rec recorder
+	long := strings.Repeat("x", maxExchange)
+	for i := range 10 {
+		l.skip(Result{Detail: "no sender"})
+		l.report(&rec, Result{
+			Check: Check{Name: fmt.Sprintf("a/%d", i), Level: Must}, Outcome: Departed, Detail: "answers 500", Said: "out of order",
+			Exchange: []Exchange{{"PUT /before", "200"}, {"PUT /this" + long, "500" + long}, {"GET /_matrix/key/v2/server", "200"}, {"PUT /after", "200"}}, about: 3,
+		}, false)
+	}
+	l.skip(Result{Detail: "no room version"})
+	l.sumUp(&rec)
+	if want := []string{"skipped: 10 × no sender", "skipped: 1 × no room version"}; !slices.Equal(rec.logs, want) {
+		t.Errorf("%q", rec.logs)
+	}
+	all := strings.Join(rec.errors, "")
+	if len(rec.errors) != 10 || len(all) > 4000 || strings.Count(all, "> PUT /this") != 1 || strings.Count(all, "those of a/0") != 9 ||
+		strings.Count(all, `answers 500; it says "out of order"`) != 10 || strings.Contains(all, "/before") || strings.Contains(all, "/after") {
+		t.Errorf("%d errors of %d bytes: %s", len(rec.errors), len(all), all)
 	}
 }
 

@@ -24,6 +24,8 @@
 //	ban := room.Invite("@bob:mine.example", invitetest.Set("ban", "content", "membership"))
 //	delivery, err := room.Request(ban, "mine.example").Delivery() // for Receiver.Receive
 //
+// [KeyDocument] makes what servers publish of their keys, also for the tests of a key ring.
+//
 // [Conformance] and [Run] put a server to the test: each [Check] proves one sentence of the
 // specification. Some of them are attacks; [Attacks] lists those.
 //

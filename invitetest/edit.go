@@ -10,9 +10,10 @@ import (
 // An Object is a JSON object that is being written.
 type Object = map[string]any
 
-// An Edit changes an event that is being made, before it is hashed and signed; [Change]
-// makes edits afterwards. It must not call the methods of the [Room] that makes the event.
-type Edit func(event Object)
+// An Edit changes an event, or another object, that is being made, before it is hashed and
+// signed; [Change] makes edits afterwards. It must not call the methods of the [Room] that
+// makes the event.
+type Edit func(object Object)
 
 // Set returns an Edit that sets the member that path leads to, key by key:
 //

@@ -1,6 +1,7 @@
 package invitetest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -16,7 +17,7 @@ const maxExchange = 4 << 10
 // requestText writes a request as it goes out, as far as that is of interest.
 func requestText(req *http.Request) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n", req.Method, req.URL.RequestURI())
+	fmt.Fprintf(&b, "%s %s\nHost: %s\n", req.Method, req.URL.RequestURI(), cmp.Or(req.Host, req.URL.Host))
 	writeHeader(&b, req.Header)
 	if req.GetBody != nil {
 		if body, err := req.GetBody(); err == nil {

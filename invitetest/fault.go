@@ -14,7 +14,8 @@ type Fault uint8
 
 // The faults; see [Server.Break].
 const (
-	// Slow: no answer until the one who asks gives up, or the server is closed.
+	// Slow: no answer until the one who asks gives up, five minutes are over, or the server
+	// is closed.
 	Slow Fault = iota + 1
 	// Cut: the right answer, but it breaks off in its middle: what it was about is done.
 	Cut
@@ -27,7 +28,7 @@ const (
 	Redirect
 	// ContentType: the right answer, as text/html.
 	ContentType
-	// Huge: the right answer, with 16 MiB of white space in it.
+	// Huge: the right answer, with 32 MiB of white space in it.
 	Huge
 	// OnlyV1: a server that does not know the v2 endpoint for invites: 404 M_UNRECOGNIZED.
 	OnlyV1

@@ -16,7 +16,10 @@ const (
 
 func serveSlow(e *exchange) {
 	hungUp := false
+	enough := time.NewTimer(writeTimeout)
+	defer enough.Stop()
 	select {
+	case <-enough.C:
 	case <-e.r.Context().Done():
 		hungUp = true
 	case <-e.server.over:

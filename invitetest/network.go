@@ -106,6 +106,9 @@ var errNetworkClosed = errors.New("invitetest: the network is closed")
 // network. nil: nobody does, connections are refused. A name that is an address must be one
 // of loopback.
 func (n *Network) Serve(name fedinvite.ServerName, handler http.Handler) error {
+	if err := onLoopback(name); err != nil {
+		return err
+	}
 	if handler == nil {
 		return n.settle(name, place{})
 	}
@@ -130,9 +133,13 @@ func (n *Network) Serve(name fedinvite.ServerName, handler http.Handler) error {
 // Place says that a server of that name is at a TCP address that listens already, such as
 // "127.0.0.1:8448". Its certificate must be for the name and known to the network's roots:
 // [Network.Certificate]. It takes the place of whoever had the name. It panics if the name
-// is malformed.
+// is malformed, or an address elsewhere than on loopback.
 func (n *Network) Place(name fedinvite.ServerName, address string) {
-	if err := n.settle(name, place{address: address}); err != nil {
+	err := onLoopback(name)
+	if err == nil {
+		err = n.settle(name, place{address: address})
+	}
+	if err != nil {
 		panic(err.Error())
 	}
 }
@@ -209,6 +216,26 @@ func (n *Network) Certificate(names ...string) tls.Certificate {
 		panic(err.Error())
 	}
 	return certificate
+}
+
+// CertificatePEM is [Network.Certificate] for a server in another process, which reads it
+// from files: the certificate with the one of the authority behind it, and the private key in
+// PKCS #8. [Network.RootsPEM] has it trust the Network.
+//
+//	certificate, key := network.CertificatePEM("mine.example", "127.0.0.1")
+//	write(t, "tls.crt", certificate)
+//	write(t, "tls.key", key)
+//	write(t, "ca.crt", network.RootsPEM())
+//	command := exec.CommandContext(t.Context(), "./homeserver", "--listen=127.0.0.1:8448", …)
+//
+// [Network.Place] then says where it is. The key is that of the authority itself: it is not
+// to be trusted outside of the test.
+func (n *Network) CertificatePEM(names ...string) (certificate, key []byte) {
+	certificate, key, err := pemOf(n.Certificate(names...))
+	if err != nil {
+		panic(err.Error())
+	}
+	return certificate, key
 }
 
 // Roots returns the certificate authority that all trust.

@@ -80,6 +80,15 @@ func (ca *authority) certificateFor(hello *tls.ClientHelloInfo) (*tls.Certificat
 	return &certificate, err
 }
 
+// pemOf writes a certificate with those that it rests on, and its private key.
+func pemOf(c tls.Certificate) (certificate, key []byte, err error) {
+	for _, der := range c.Certificate {
+		certificate = append(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	return certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
+}
+
 func (ca *authority) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.certificateOfOwn.Raw})
 }

@@ -29,7 +29,8 @@ func (n *Network) allot(hostName string) netip.Addr {
 	return addr
 }
 
-// addressOf returns where a server name leads without delegation.
+// addressOf returns where a server name leads without delegation. It need not be an address
+// of loopback, see [onLoopback].
 func (n *Network) addressOf(name fedinvite.ServerName) (netip.AddrPort, error) {
 	if _, err := fedinvite.ParseServerName(string(name)); err != nil {
 		return netip.AddrPort{}, fmt.Errorf("invitetest: %w", err)
@@ -39,15 +40,21 @@ func (n *Network) addressOf(name fedinvite.ServerName) (netip.AddrPort, error) {
 		port, _ = strconv.ParseUint(text, 10, 16) // digits up to 65535, by the grammar
 	}
 	addr, err := netip.ParseAddr(name.Host())
-	switch {
-	case err != nil:
+	if err != nil {
 		n.mu.Lock()
 		addr = n.allot(name.Host())
 		n.mu.Unlock()
-	case !addr.Unmap().IsLoopback():
-		return netip.AddrPort{}, fmt.Errorf("invitetest: %q is no address of loopback", name)
 	}
 	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), nil
+}
+
+// onLoopback returns an error for names that are addresses elsewhere: the network's
+// Transport connects to loopback only.
+func onLoopback(name fedinvite.ServerName) error {
+	if addr, err := netip.ParseAddr(name.Host()); err == nil && !addr.Unmap().IsLoopback() {
+		return fmt.Errorf("invitetest: %q is no address of loopback", name)
+	}
+	return nil
 }
 
 // dial is the Dial of the network's Transport.
@@ -112,5 +119,5 @@ func (d *networkDNS) LookupSRV(_ context.Context, service, proto, name string) (
 }
 
 func notFound(name string) error {
-	return &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	return &net.DNSError{Err: "no server of that name in this test's Network: Introduce it", Name: name, IsNotFound: true}
 }

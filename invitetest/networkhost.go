@@ -2,6 +2,7 @@ package invitetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,16 +23,22 @@ type host struct {
 	over     context.CancelFunc
 	serving  sync.WaitGroup
 
+	connections atomic.Int64
+
 	mu       sync.Mutex
 	requests int           // being handled
 	closing  chan struct{} // closed when there are none; nil: the host is open
+	tlsError string        // of the last handshake that failed
+	noTLS    chan struct{} // closed when one did
 }
 
-// How long the head of a request may take to arrive, and handlers to end once their host
-// has closed.
 const (
-	headerTimeout = 10 * time.Second
-	closeTimeout  = 5 * time.Second
+	headerTimeout  = 10 * time.Second // for the head of a request to arrive
+	writeTimeout   = 5 * time.Minute  // for a request and its answer, which may be [Slow]
+	idleTimeout    = 30 * time.Second // between requests
+	closeTimeout   = 5 * time.Second  // for handlers to end once their host has closed
+	learnTimeout   = time.Second / 5  // for word of what the other side has ended
+	maxConnections = 500
 )
 
 // startHost starts a host at a free port, if listener is nil. The other certificates are
@@ -48,7 +56,7 @@ func startHost(listener net.Listener, certificate tls.Certificate, handler http.
 		return nil, fmt.Errorf("invitetest: %s is no TCP address", listener.Addr())
 	}
 	ctx, over := context.WithCancel(context.Background())
-	h := &host{listener: listener, over: over}
+	h := &host{listener: listener, over: over, noTLS: make(chan struct{})}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
 	if len(others) > 0 {
 		config.GetCertificate = others[0]
@@ -62,12 +70,27 @@ func startHost(listener net.Listener, certificate tls.Certificate, handler http.
 		}),
 		TLSConfig:         config,
 		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		ConnState:         h.limit,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(panicsOnly{}, "", log.LstdFlags),
+		ErrorLog:          log.New(hostLog{h}, "", log.LstdFlags),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	h.serving.Go(func() { _ = h.server.ServeTLS(listener, "", "") })
 	return h, nil
+}
+
+// limit closes connections that are too many.
+func (h *host) limit(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if h.connections.Add(1) > maxConnections {
+			_ = c.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		h.connections.Add(-1)
+	}
 }
 
 // address returns where to connect to.
@@ -128,13 +151,42 @@ func (h *host) close() {
 	}
 }
 
-// panicsOnly is a log of the panics of handlers, which are those of a server under test:
-// its author wants to see them. What else net/http has to say is of clients that broke off.
-type panicsOnly struct{}
+// hostLog is the log of a host's server. The panics of handlers are those of a server under
+// test: its author wants to see them. Why a handshake failed may be asked for. What else
+// net/http has to say is of clients that broke off.
+type hostLog struct{ h *host }
 
-func (panicsOnly) Write(line []byte) (int, error) {
+func (l hostLog) Write(line []byte) (int, error) {
 	if bytes.Contains(line, []byte("panic serving")) {
 		return os.Stderr.Write(line)
 	}
+	// ... TLS handshake error from 127.0.0.1:43210: remote error: tls: bad certificate
+	if _, text, ok := bytes.Cut(line, []byte("TLS handshake error from ")); ok {
+		_, text, _ = bytes.Cut(text, []byte(": "))
+		l.h.handshakeFailed(string(bytes.TrimSpace(text)))
+	}
 	return len(line), nil
+}
+
+func (h *host) handshakeFailed(text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tlsError == "" {
+		close(h.noTLS)
+	}
+	h.tlsError = cmp.Or(text, "handshake failed")
+}
+
+// tlsFailure is why the last handshake failed that did; "" if none has. It is asked once the
+// other side gave up, and waits a moment for this one to learn of it.
+func (h *host) tlsFailure() string {
+	moment := time.NewTimer(learnTimeout)
+	defer moment.Stop()
+	select {
+	case <-h.noTLS:
+	case <-moment.C:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tlsError
 }

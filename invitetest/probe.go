@@ -27,6 +27,10 @@ type probe struct {
 	*session
 	ctx    context.Context
 	result *Result
+	tried  fedinvite.RoomVersion // of the last room that was made; "": there is none
+
+	departures int    // that were noted
+	said       string // the error of the last answer
 }
 
 // An answer is what the target said to a request.
@@ -36,6 +40,27 @@ type answer struct {
 	errcode fedinvite.Code // of an error body; "" if there is none
 	body    []byte
 	err     error // there was no answer
+}
+
+// said is what the target says itself of an error; "" if it says nothing.
+func (a answer) said() string {
+	o, err := members(a.body)
+	if err != nil {
+		return ""
+	}
+	text, _ := stringOf(o["error"])
+	return oneLine(printable(text, maxSaid))
+}
+
+// maxSaid is how much of what the target says of its errors is shown.
+const maxSaid = 80
+
+// saying adds what the target said to what it did.
+func saying(said string) string {
+	if said == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%q)", said)
 }
 
 // String says of an answer what matters, for details.
@@ -80,6 +105,7 @@ func (p *probe) version() fedinvite.RoomVersion { return p.target.version() }
 // limits by sender do not matter.
 func (p *probe) newRoom(v fedinvite.RoomVersion) *Room {
 	p.rooms++
+	p.tried = v
 	return p.target.Peer.NewRoom(v, fmt.Sprintf("@inviter-%d:%s", p.rooms, p.target.Peer.Name()))
 }
 
@@ -98,8 +124,16 @@ func (p *probe) invite(v fedinvite.RoomVersion, edits ...Edit) (*Room, json.RawM
 	return r, invite, r.Request(invite, p.target.Name)
 }
 
+// A target that answers 429 is asked again so often, and not before that time, whatever it
+// says.
+const (
+	maxRepeats = 20
+	leastWait  = 250 * time.Millisecond
+)
+
 // send makes a request to the target and notes it and the answer. While the answer is 429 it
-// waits as long as that says, but not longer than the target's timeout, and tries again.
+// waits as long as that says, but not longer than the target's timeout, and tries again. Of
+// the answers to such a request the first and the last are noted.
 func (p *probe) send(q Request) answer { return p.do(q.HTTP(p.ctx, p.target.base())) }
 
 // do is send for any request. One with a body must have GetBody.
@@ -107,11 +141,14 @@ func (p *probe) do(req *http.Request) answer {
 	if host := p.target.host(); host != "" {
 		req.Host = host
 	}
-	enough := time.Now().Add(p.target.timeout())
-	for {
+	enough, noted := time.Now().Add(p.target.timeout()), len(p.result.Exchange)
+	for repeats := 0; ; repeats++ {
 		a := p.once(req)
-		wait := retryAfter(a)
-		if a.err != nil || a.status != http.StatusTooManyRequests || time.Now().Add(wait).After(enough) {
+		if n := len(p.result.Exchange); n > noted+2 {
+			p.result.Exchange = slices.Delete(p.result.Exchange, noted+1, n-1)
+		}
+		wait := max(retryAfter(a), leastWait)
+		if a.err != nil || a.status != http.StatusTooManyRequests || repeats == maxRepeats || time.Now().Add(wait).After(enough) {
 			return a
 		}
 		select {
@@ -136,6 +173,7 @@ func (p *probe) once(req *http.Request) (a answer) {
 	defer func() {
 		x.Response = responseText(a)
 		p.result.Exchange = append(p.result.Exchange, x)
+		p.said = a.said()
 	}()
 	res, err := p.roundTripper.RoundTrip(req)
 	if err != nil {
@@ -208,20 +246,68 @@ func (p *probe) accepts(q Request, a answer) json.RawMessage {
 		return event
 	case unavailable(err):
 		p.unknown("its keys cannot be had: %v", err)
-	case p.answered(a):
+	case !p.answered(a):
+	case p.unsupported(a) && p.unsupported(p.ordinaryAnswer(p.tried)):
+		p.skipsVersion(a)
+	default:
 		p.departs("%v", err)
 	}
 	return nil
 }
 
+// ordinaryAnswer is what the target answers to an invite that is in order, to a room of a
+// version. It is asked once in a session, if it answers.
+func (p *probe) ordinaryAnswer(v fedinvite.RoomVersion) answer {
+	a, ok := p.ordinary[v]
+	if !ok {
+		own := &probe{session: p.session, ctx: p.ctx, result: &Result{}}
+		_, _, q := own.invite(v)
+		if a = own.send(q); own.answered(a) {
+			p.ordinary[v] = a
+		}
+	}
+	return a
+}
+
+// takesInvites reports whether an invite that is in order is accepted: else that something
+// was refused says nothing.
+func (p *probe) takesInvites(v fedinvite.RoomVersion) bool {
+	p.tried = v
+	a := p.ordinaryAnswer(v)
+	switch {
+	case a.err == nil && a.status == http.StatusOK:
+		return true
+	case p.unsupported(a):
+		p.skipsVersion(a)
+	default:
+		p.unknown("it %s to an invite that is in order too", a)
+	}
+	return false
+}
+
+// unsupported reports whether an answer says that the target does not know the room version.
+// It need not, unless it was said that it does.
+func (p *probe) unsupported(a answer) bool {
+	says := a.errcode == fedinvite.CodeIncompatibleRoomVersion || a.errcode == fedinvite.CodeUnsupportedRoomVersion
+	return says && a.err == nil && p.tried != "" && len(p.target.Versions) == 0
+}
+
+func (p *probe) skipsVersion(a answer) {
+	p.skip("it %s to room version %s; Target.Versions says which are tried", a, p.tried)
+}
+
 // answered reports whether there is an answer that says something. Else it notes that it
 // cannot be told.
 func (p *probe) answered(a answer) bool {
-	if a.err != nil || a.status == http.StatusTooManyRequests {
-		p.unknown("%s", a)
-		return false
+	switch a.status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	default:
+		if a.err == nil {
+			return true
+		}
 	}
-	return true
+	p.unknown("it %s", a)
+	return false
 }
 
 // signedEvent returns the event of an answer that accepts an invite, if it is right.
@@ -276,23 +362,26 @@ func sentEvent(q Request) (*fedinvite.Event, error) {
 }
 
 // refuses demands that the answer is one of those, and that no signature of the target is in
-// it; no alternatives: any 4xx. That something was accepted is a result that should not be
+// it; no alternatives: any 4xx but 401, which would be about the request, and that is in
+// order. A target that also refuses ordinary invites tells nothing by it. That something was accepted is a result that should not be
 // published, unless the check is harmless.
 func (p *probe) refuses(a answer, any ...refusal) {
-	if !p.answered(a) {
-		return
-	}
-	if len(any) == 0 {
+	authenticated := len(any) == 0
+	if authenticated {
 		any = []refusal{{}}
 	}
 	signs := strings.Contains(string(a.body), `"signatures"`)
 	switch {
+	case !p.answered(a):
 	case a.status/100 == 2:
-		p.result.Attack = p.result.Attack || !p.result.harmless
+		p.result.Confidential = !p.result.harmless
 		p.departs("%s%s", a, p.expected(any))
 	case signs:
-		p.result.Attack = true
+		p.result.Confidential = true
 		p.departs("%s, with signatures in the body", a)
+	case p.tried != "" && !p.takesInvites(p.tried):
+	case authenticated && a.status == http.StatusUnauthorized:
+		p.unknown("it %s to a request whose signature is right", a)
 	case !slices.ContainsFunc(any, func(r refusal) bool { return r.is(a) }):
 		p.departs("%s%s", a, p.expected(any))
 	}
@@ -324,8 +413,12 @@ func (p *probe) skip(format string, args ...any) { p.note(Skipped, format, args.
 func (p *probe) unknown(format string, args ...any) { p.note(Unknown, format, args...) }
 
 func (p *probe) note(o Outcome, format string, args ...any) {
+	if o == Departed {
+		p.departures++
+	}
 	if p.result.Outcome == 0 {
 		p.result.Outcome, p.result.Detail = o, oneLine(printable(fmt.Sprintf(format, args...), 1000))
+		p.result.Said, p.result.about = p.said, len(p.result.Exchange)
 	}
 }
 

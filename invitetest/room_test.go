@@ -131,6 +131,7 @@ func stateOf(events []*fedinvite.Event) (state eventauth.State) {
 }
 
 func TestPlainEventsAreAllowedInEveryRoomVersion(t *testing.T) {
+	t.Parallel()
 	for _, v := range fedinvite.RoomVersions() {
 		t.Run(string(v), func(t *testing.T) {
 			r := invitetest.NewRoom(v, alice)
@@ -164,6 +165,7 @@ func idsOf(events []*fedinvite.Event) []string {
 }
 
 func TestOneConfigMakesOneRoom(t *testing.T) {
+	t.Parallel()
 	for _, v := range fedinvite.RoomVersions() {
 		text := func(r *invitetest.Room) string {
 			var b bytes.Buffer
@@ -477,6 +479,8 @@ func TestMisusePanics(t *testing.T) {
 		"Set without a path":        func() { invitetest.Set(1) },
 		"Drop without a path":       func() { invitetest.Drop() },
 		"Change of no object":       func() { invitetest.Change(json.RawMessage(`null`)) },
+		"Sign of no object":         func() { invitetest.Sign(json.RawMessage(`[]`), invitetest.Signer("a.example")) },
+		"Sign of a fraction":        func() { invitetest.Sign(json.RawMessage(`{"a":1.5}`), invitetest.Signer("a.example")) },
 		"Decode of two objects":     func() { invitetest.Decode([]byte(`{}{}`)) },
 		"no base URL":               func() { r.Request(other, "b.example").HTTP(context.Background(), ":") },
 		"request to no server":      func() { r.Request(other, "b b").Inbound(context.Background()) },

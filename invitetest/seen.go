@@ -1,6 +1,9 @@
 package invitetest
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,7 +25,8 @@ type Seen struct {
 	Body   []byte // at most 1 MiB of it
 	Status int    // of the answer; 0: there was none, or not yet
 	Answer []byte // at most 1 MiB of it
-	// HungUp says that whoever asked did not wait for the end of the answer.
+	// HungUp says that whoever asked did not wait for the end of the answer. The server
+	// learns of it a little later than they: see [Server.AwaitHungUp].
 	HungUp bool
 }
 
@@ -30,13 +34,16 @@ const (
 	maxSeen      = 1 << 20  // bytes of a body or answer that are kept
 	maxSeenTotal = 64 << 20 // bytes of all
 	seenCost     = 4 << 10  // about what a request takes without body and answer
+	maxHungUp    = 30       // requests that are kept for AwaitHungUp
 )
 
 // A seenLog has what a server saw, the latest if it is very much.
 type seenLog struct {
-	mu    sync.Mutex
-	all   []*Seen
-	total int // bytes
+	mu      sync.Mutex
+	all     []*Seen
+	total   int           // bytes
+	hungUp  []*Seen       // those that AwaitHungUp has not returned
+	changed chan struct{} // closed when there is one more of them; nil: nobody waits
 }
 
 // begin adds a request. What becomes of it is for end to say.
@@ -61,6 +68,32 @@ func (l *seenLog) end(one *Seen, status int, answer []byte, hungUp bool) {
 	defer l.mu.Unlock()
 	one.Status, one.Answer, one.HungUp = status, answer, hungUp
 	l.grow(len(answer))
+	if !hungUp {
+		return
+	}
+	if l.hungUp = append(l.hungUp, one); len(l.hungUp) > maxHungUp {
+		l.hungUp = l.hungUp[1:]
+	}
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}
+
+// nextHungUp returns the first request that was not returned before, or a channel that is
+// closed when it is worth while to ask again.
+func (l *seenLog) nextHungUp() (Seen, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.hungUp) > 0 {
+		one := *l.hungUp[0]
+		l.hungUp = l.hungUp[1:]
+		return one, nil
+	}
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return Seen{}, l.changed
 }
 
 // grow forgets the oldest if all have grown too much. l.mu is held.
@@ -77,7 +110,7 @@ func (l *seenLog) some(keys bool) []Seen {
 	defer l.mu.Unlock()
 	var list []Seen
 	for _, one := range l.all {
-		if strings.HasPrefix(one.Target, "/_matrix/key/") == keys {
+		if one.aboutKeys() == keys {
 			list = append(list, *one)
 		}
 	}
@@ -90,3 +123,32 @@ func (s *Server) Requests() []Seen { return s.seen.some(false) }
 
 // KeyRequests returns the requests for keys.
 func (s *Server) KeyRequests() []Seen { return s.seen.some(true) }
+
+// AwaitHungUp waits for the next request whose end whoever made it did not wait for, as is
+// expected of those who meet [Slow] and [Huge], and that was not returned before. Requests
+// for keys count too. It is not enough to look at Requests, because the server learns of it
+// a little later. The error is the end of ctx.
+func (s *Server) AwaitHungUp(ctx context.Context) (Seen, error) {
+	for {
+		one, changed := s.seen.nextHungUp()
+		if changed == nil {
+			return one, nil
+		}
+		select {
+		case <-changed:
+		case <-s.over:
+			return Seen{}, errors.New("invitetest: nobody has hung up: the server is closed")
+		case <-ctx.Done():
+			return Seen{}, fmt.Errorf("invitetest: nobody has hung up: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// gaveKeys reports whether a request for keys was answered well.
+func (s *Server) gaveKeys() bool {
+	s.seen.mu.Lock()
+	defer s.seen.mu.Unlock()
+	return slices.ContainsFunc(s.seen.all, func(one *Seen) bool { return one.aboutKeys() && one.Status == http.StatusOK })
+}
+
+func (one *Seen) aboutKeys() bool { return strings.HasPrefix(one.Target, "/_matrix/key/") }

@@ -3,11 +3,14 @@ package invitetest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/seed-0a46cb1a/fedinvite"
+	"github.com/seed-0a46cb1a/fedinvite/xmatrix"
 )
 
 // A sending is what came of an invite of the target.
@@ -15,7 +18,8 @@ type sending struct {
 	version  fedinvite.RoomVersion
 	invitee  string
 	err      error  // what the target says of it
-	requests []Seen // for the invite endpoints
+	requests []Seen // for the invite endpoints, with its signature
+	unproven string // what a request was answered that says that it is its own; "": there was none
 }
 
 // sends has a user of the target invite somebody to a new room of a version, once in a
@@ -39,24 +43,70 @@ func (p *probe) canSend(v fedinvite.RoomVersion) bool {
 		p.skip("Target.Invite is not set")
 		return false
 	}
-	return p.needs(v)
+	return p.needs(v) && p.hasKeys()
+}
+
+// hasKeys reports whether it can be told which requests are the target's.
+func (p *probe) hasKeys() bool {
+	_, err := p.keys()
+	if err != nil {
+		p.unknown("its keys cannot be had: %v", err)
+	}
+	return err == nil
+}
+
+// newGuest returns a user of the peer of whom only the target is told.
+func (p *probe) newGuest() string {
+	return "@invited-" + strings.ToLower(rand.Text()) + ":" + string(p.target.Peer.Name())
 }
 
 // sendsNow has a user of the target invite somebody.
-func (p *probe) sendsNow(v fedinvite.RoomVersion) *sending {
-	peer := p.target.Peer
-	p.rooms++
-	s := &sending{version: v, invitee: fmt.Sprintf("@invited-%d:%s", p.rooms, peer.Name())}
+func (p *probe) sendsNow(v fedinvite.RoomVersion) *sending { return p.sendsNowTo(v, p.newGuest()) }
+
+func (p *probe) sendsNowTo(v fedinvite.RoomVersion, invitee string) *sending {
+	s := &sending{version: v, invitee: invitee}
 	ctx, cancel := context.WithTimeout(p.ctx, 3*p.target.timeout())
 	defer cancel()
 	s.err = p.target.Invite(ctx, v, s.invitee)
-	for _, r := range peer.Requests() {
-		invites := strings.HasPrefix(r.Target, inviteV2Path) || strings.HasPrefix(r.Target, inviteV1Path)
-		if invites && bytes.Contains(r.Body, []byte(s.invitee)) {
-			s.requests = append(s.requests, r)
+	s.requests, s.unproven = p.requestsAbout(s.invitee, inviteV2Path, inviteV1Path)
+	return s
+}
+
+// requestsAbout returns the requests to some paths that are about a guest and that the target
+// has signed: strangers may know where the peer listens. unproven is what the last one was
+// answered that only says that it is the target's.
+func (p *probe) requestsAbout(guest string, prefixes ...string) (proven []Seen, unproven string) {
+	for _, r := range p.target.Peer.Requests() {
+		meant := slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(r.Target, prefix) })
+		switch {
+		case !meant || !bytes.Contains(r.Body, []byte(guest)):
+		case p.proven(r):
+			proven = append(proven, r)
+		case r.Origin == p.target.Name:
+			unproven = fmt.Sprintf("%d %s", r.Status, printable(string(r.Answer), 200))
 		}
 	}
-	return s
+	return proven, unproven
+}
+
+// proven reports whether the target has signed a request.
+func (p *probe) proven(r Seen) bool {
+	keys, err := p.keys()
+	if err != nil {
+		return false
+	}
+	verifier := xmatrix.Verifier{Keys: keys, Now: p.target.Peer.now, Assume: p.target.Peer.Name()}
+	credentials, err := verifier.Credentials(&http.Request{Method: r.Method, RequestURI: r.Target, Header: r.Header})
+	return err == nil && credentials.Origin == p.target.Name && credentials.Verify(p.ctx, r.Body) == nil
+}
+
+// noneCame notes that there is no request of the target.
+func (p *probe) noneCame(s *sending) {
+	if s.unproven != "" {
+		p.departs("no invite came that it has signed; one in its name was answered %s%s", s.unproven, says(s.err))
+	} else {
+		p.departs("no invite came%s", says(s.err))
+	}
 }
 
 // sendsTo is sendsNow to a peer that answers invites in its own way.
@@ -64,18 +114,11 @@ func (p *probe) sendsTo(v fedinvite.RoomVersion, reply func(event []byte) (statu
 	if !p.canSend(v) {
 		return nil, false
 	}
-	p.target.Peer.replyBy(reply)
-	defer p.target.Peer.replyBy(nil)
-	s := p.sendsNow(v)
+	guest := p.newGuest()
+	defer p.target.Peer.answerInvites(replier{p.target.Name, guest, reply})()
+	s := p.sendsNowTo(v, guest)
 	p.show(s)
 	return s, true
-}
-
-// replyBy has invites answered by reply; nil: by the Receiver.
-func (s *Server) replyBy(reply func(event []byte) (status int, body []byte)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reply = reply
 }
 
 // show adds what was sent to the result.
@@ -109,7 +152,7 @@ func (p *probe) sent(v fedinvite.RoomVersion) (t sent, ok bool) {
 		return t, false
 	}
 	if len(s.requests) == 0 {
-		p.departs("no invite came%s", says(s.err))
+		p.noneCame(s)
 		return t, false
 	}
 	t.Seen = s.requests[0]

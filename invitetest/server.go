@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 // A ServerConfig says how a [Server] works. The zero ServerConfig is right for most tests.
 type ServerConfig struct {
 	// Name is the server's name; "": the address it listens on, such as 127.0.0.1:43210, by
-	// which servers find it that have no part in a Network.
+	// which servers find it that have no part in a Network. An address elsewhere than on
+	// loopback needs a Listener and a Transport, as no Network leads there.
 	Name fedinvite.ServerName
 	// Network is the one it is in; nil: one of its own.
 	Network *Network
@@ -36,6 +38,10 @@ type ServerConfig struct {
 	// Now is its clock, by which it signs events, publishes keys and judges those of others;
 	// nil: time.Now. TLS goes by the real time.
 	Now func() time.Time
+	// KeysOnly: it answers requests for its keys and its version, and all others by 404
+	// before it reads their bodies. That is all that a server under test needs which is not
+	// asked to invite anybody; set it where strangers can reach the Listener.
+	KeysOnly bool
 	// Receiver changes the configuration with which invites are received: hooks, policies.
 	// A Handler that it sets may refuse; invites that are accepted are remembered all the
 	// same.
@@ -56,6 +62,8 @@ type Server struct {
 	now        func() time.Time
 	client     *fedclient.Client
 	home       *homeserver
+	keysOnly   bool
+	reading    atomic.Int64 // bytes of bodies that are being read and answered
 	host       *host
 	over       chan struct{} // closed by Close
 	end        sync.Once
@@ -69,8 +77,6 @@ type Server struct {
 	signer fedinvite.Signer
 	old    map[fedinvite.KeyID]fedinvite.VerifyKey
 	ring   *keyring.Ring
-	// reply answers invites in place of the Receiver; nil: the Receiver does.
-	reply func(event []byte) (status int, body []byte)
 }
 
 const (
@@ -96,7 +102,7 @@ func NewServer(tb testing.TB, name fedinvite.ServerName, change ...func(*ServerC
 
 // StartServer starts a server for programs that are no tests. Close it.
 func StartServer(c ServerConfig) (*Server, error) {
-	s := &Server{network: c.Network, ownNetwork: c.Network == nil, transport: c.Transport, now: c.Now, over: make(chan struct{})}
+	s := &Server{network: c.Network, ownNetwork: c.Network == nil, transport: c.Transport, now: c.Now, keysOnly: c.KeysOnly, over: make(chan struct{})}
 	if s.ownNetwork {
 		var err error
 		if s.network, err = StartNetwork(); err != nil {
@@ -129,6 +135,9 @@ func (s *Server) start(c ServerConfig) error {
 		return err
 	}
 	if c.Name != "" {
+		if err := onLoopback(s.name); err != nil && (c.Listener == nil || c.Transport == nil) {
+			return err
+		}
 		if err := s.network.settle(s.name, place{address: s.host.address()}); err != nil {
 			return err
 		}

@@ -14,9 +14,12 @@ import (
 )
 
 const (
-	// maxBody is the largest body that is read: that of a transaction is 9.4 MiB at most.
-	maxBody     = 10 << 20
-	readTimeout = 30 * time.Second
+	maxBody = 1 << 20 // bytes of a body that are read
+	// maxTransaction is that of a transaction, which is 9.4 MiB at most, and for handlers
+	// of others.
+	maxTransaction = 10 << 20
+	maxReading     = 64 << 20 // bytes of all that are being read and answered
+	readTimeout    = 30 * time.Second
 )
 
 // A wholeAnswer is one that is whole before the first byte of it is sent. It is also the
@@ -77,19 +80,26 @@ func (a *wholeAnswer) writeHeader(w http.ResponseWriter, length int) {
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) { s.receive(w, r, true) }
 
 func (s *Server) receive(w http.ResponseWriter, r *http.Request, mayFail bool) {
-	body, err := readBody(w, r)
+	release, refusal := s.admit(r)
+	defer release()
+	if refusal != nil {
+		// Else net/http would wait for the rest of the body, before it answers.
+		inbound.SetReadDeadline(w, time.Now().Add(readTimeout))
+		(&exchange{server: s, w: w, seen: s.seen.begin(r, nil, s.now())}).send(errorAnswer(refusal))
+		return
+	}
+	body, err := readBody(w, r, s.maxBody(r.URL.Path))
 	one := s.seen.begin(r, body, s.now())
+	e := &exchange{server: s, w: w, r: r, body: body, seen: one}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		a := errorAnswer(&fedinvite.Error{Code: fedinvite.CodeTooLarge, Status: http.StatusRequestEntityTooLarge, Message: "request body too large"})
-		s.seen.end(one, a.status, a.body.Bytes(), a.write(w) != nil)
+		e.send(errorAnswer(errTooLarge()))
 		return
 	}
 	if err != nil {
 		s.seen.end(one, 0, nil, true)
 		return
 	}
-	e := &exchange{server: s, w: w, r: r, body: body, seen: one}
 	if fault, ok := s.state.of(r.URL.Path); ok && mayFail {
 		fault.serve(e)
 		return
@@ -97,12 +107,48 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, mayFail bool) {
 	e.send(e.answer())
 }
 
-// readBody reads what is bounded, and arrives in time. There is no timeout of the whole
-// server, as net/http would end slow handlers by that too.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// admit decides by its head whether a request is read. release is to be called once it is
+// answered.
+func (s *Server) admit(r *http.Request) (release func(), refusal *fedinvite.Error) {
+	limit := s.maxBody(r.URL.Path)
+	if r.ContentLength >= 0 {
+		limit = min(limit, r.ContentLength)
+	}
+	release = func() { s.reading.Add(-limit) }
+	switch all := s.reading.Add(limit); {
+	case s.keysOnly && !strings.HasPrefix(r.URL.Path, keysPath) && r.URL.Path != versionPath:
+		return release, &fedinvite.Error{Code: fedinvite.CodeUnrecognized, Status: http.StatusNotFound, Message: "no such endpoint here"}
+	case r.ContentLength > limit:
+		return release, errTooLarge()
+	case all > maxReading:
+		return release, &fedinvite.Error{Code: fedinvite.CodeLimitExceeded, Message: "too many requests at once", RetryAfter: time.Second}
+	}
+	return release, nil
+}
+
+// maxBody is the largest body that is read of a request.
+func (s *Server) maxBody(path string) int64 {
+	switch {
+	case s.keysOnly:
+		return 0
+	case strings.HasPrefix(path, transactionPath), s.handlers.of(path, nil) != nil:
+		return maxTransaction
+	case strings.HasPrefix(path, inviteV1Path), strings.HasPrefix(path, inviteV2Path):
+		return s.home.maxBody
+	}
+	return maxBody
+}
+
+func errTooLarge() *fedinvite.Error {
+	return &fedinvite.Error{Code: fedinvite.CodeTooLarge, Status: http.StatusRequestEntityTooLarge, Message: "request body too large"}
+}
+
+// readBody reads what is bounded, and arrives in time. net/http's timeout for requests is
+// not set, as that would be for the whole of a slow one.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	inbound.SetReadDeadline(w, time.Now().Add(readTimeout))
 	defer inbound.SetReadDeadline(w, time.Time{})
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
 // An exchange is one request and what is to become of it.
@@ -122,33 +168,9 @@ func (e *exchange) send(a *wholeAnswer) {
 
 // answer is the right one, or that of another's making.
 func (e *exchange) answer() *wholeAnswer {
-	if strings.HasPrefix(e.r.URL.Path, inviteV2Path) || strings.HasPrefix(e.r.URL.Path, inviteV1Path) {
-		if a := e.replied(); a != nil {
-			return a
-		}
-	}
 	a := newAnswer()
 	e.r.Body = io.NopCloser(bytes.NewReader(e.body))
 	e.server.handlers.of(e.r.URL.Path, e.server.home).ServeHTTP(a, e.r)
 	a.WriteHeader(http.StatusOK)
 	return a
-}
-
-// replied is the answer of Server.reply, if there is one.
-func (e *exchange) replied() *wholeAnswer {
-	e.server.mu.Lock()
-	reply := e.server.reply
-	e.server.mu.Unlock()
-	if reply == nil {
-		return nil
-	}
-	parse := fedinvite.ParseRequestV2
-	if strings.HasPrefix(e.r.URL.Path, inviteV1Path) {
-		parse = fedinvite.ParseRequestV1
-	}
-	request, err := parse(e.body)
-	if err != nil {
-		return errorAnswer(fedinvite.WireError(err))
-	}
-	return jsonAnswer(reply(request.Event))
 }

@@ -1,10 +1,15 @@
 package invitetest
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/seed-0a46cb1a/fedinvite"
 )
 
 // Handle has h answer requests whose path begins with prefix, such as
@@ -14,6 +19,48 @@ import (
 // most; the request is not authenticated. What it answers goes out when it returns, and
 // [Server.Break] holds for it too.
 func (s *Server) Handle(prefix string, h http.Handler) { s.handlers.set(prefix, h) }
+
+// A replier answers invites of one server to one user in its own way.
+type replier struct {
+	from    fedinvite.ServerName
+	invitee string
+	reply   func(event []byte) (status int, body []byte) // gets the event as it was sent
+}
+
+// answerInvites has by answer the invites that it is for, once they have passed all checks
+// of the server, which answers everything else itself: others may know where it listens. It
+// returns the end of that.
+func (s *Server) answerInvites(by replier) (end func()) {
+	s.Handle(inviteV1Path, s.answeredBy(by, fedinvite.ParseRequestV1))
+	s.Handle(inviteV2Path, s.answeredBy(by, fedinvite.ParseRequestV2))
+	return func() {
+		s.Handle(inviteV1Path, nil)
+		s.Handle(inviteV2Path, nil)
+	}
+}
+
+func (s *Server) answeredBy(by replier, parse func([]byte) (fedinvite.Request, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // was read already
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		var accepted *fedinvite.Invite
+		a := newAnswer()
+		s.home.ServeHTTP(a, r.WithContext(context.WithValue(r.Context(), acceptedKey{}, &accepted)))
+		if accepted != nil && a.status == http.StatusOK {
+			request, err := parse(body)
+			if err == nil && accepted.Origin == by.from && accepted.Invitee == by.invitee {
+				a = jsonAnswer(by.reply(request.Event))
+			} else {
+				s.invites.add(accepted)
+			}
+		}
+		_ = a.write(w)
+	})
+}
+
+// acceptedKey is that of a context with a **fedinvite.Invite, which takes an invite that was
+// accepted in place of the server's log.
+type acceptedKey struct{}
 
 // A handlerList has the handlers of others than the server.
 type handlerList struct {

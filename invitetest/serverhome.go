@@ -29,6 +29,7 @@ type homeserver struct {
 	receiver     *fedinvite.Receiver
 	leaves       *fedserver.Leaves
 	transactions *fedserver.Transactions
+	maxBody      int64 // of an invite
 }
 
 // newHomeserver returns that of s. change may be nil.
@@ -53,7 +54,11 @@ func newHomeserver(s *Server, change func(*fedinvite.Config)) (*homeserver, erro
 			if err := inner.HandleInvite(ctx, inv); err != nil {
 				return err
 			}
-			s.invites.add(inv)
+			if accepted, ok := ctx.Value(acceptedKey{}).(**fedinvite.Invite); ok {
+				*accepted = inv
+			} else {
+				s.invites.add(inv)
+			}
 			return nil
 		})
 	}
@@ -69,7 +74,7 @@ func newHomeserver(s *Server, change func(*fedinvite.Config)) (*homeserver, erro
 	transactions, err := fedserver.NewTransactions(fedserver.TransactionsConfig{
 		Endpoint: endpoint, Invite: s.invites.pending, HandleRescission: s.invites.takeBack,
 	})
-	return &homeserver{publish, receiver, leaves, transactions}, err
+	return &homeserver{publish, receiver, leaves, transactions, max(config.MaxBody, maxBody)}, err
 }
 
 // publishedAt is the clock by which keys are published. That of [KeyExpired] is late.

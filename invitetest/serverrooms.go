@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -127,7 +128,7 @@ func (s *Server) signerOf(server fedinvite.ServerName) fedinvite.Signer {
 // Invite has the room's creator, a user of this server, invite a user of another: it sends
 // the invite, checks the reply, and puts the event, signed by both, into the room. The
 // content of the event may be changed by edits; membership is set. Errors are those of
-// [fedclient.Inviter.Invite].
+// [fedclient.Inviter.Invite]; perhaps with a hint at what the test has forgotten.
 func (s *Server) Invite(ctx context.Context, room *Room, invitee string, content ...Edit) (*fedinvite.Event, error) {
 	i := fedclient.Invitation{RoomID: room.ID(), Sender: room.Creator(), Invitee: invitee}
 	edited := Object{}
@@ -142,10 +143,20 @@ func (s *Server) Invite(ctx context.Context, room *Room, invitee string, content
 	invited, err := s.inviter().Invite(ctx, i)
 	if err != nil {
 		s.rooms.settled(room, invitee, nil)
-		return nil, err
+		return nil, s.hint(err, serverOf(invitee))
 	}
 	s.rooms.settled(room, invitee, invited.Event)
 	return invited.Event, nil
+}
+
+// hint adds to the error of a request what may be the cause, if the server that answered has
+// not asked for the keys that it needs.
+func (s *Server) hint(err error, to fedinvite.ServerName) error {
+	var remote *fedclient.RemoteError
+	if !errors.As(err, &remote) || remote.Status != http.StatusUnauthorized && remote.Status/100 != 5 || s.gaveKeys() {
+		return err
+	}
+	return fmt.Errorf("%w (%s has not fetched the keys of %s: does it use Server.Transport or Server.Client?)", err, to, s.name)
 }
 
 // TakeBack has the room's creator take an invite back: it puts the leave into the room and

@@ -19,18 +19,23 @@ type session struct {
 	invited      int // how often somebody was
 	known        fedinvite.KeySource
 	sendings     map[fedinvite.RoomVersion]*sending
+	ordinary     map[fedinvite.RoomVersion]answer
 }
 
-// newSession prepares a target, unless that is wrong.
-func newSession(t Target) (*session, error) {
+// newSession prepares a target. The error is that of [Target.Ready].
+func newSession(ctx context.Context, t Target) (*session, error) {
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
 	if t.Handler != nil {
 		t.Peer.Introduce(t.Name, t.Handler)
 	}
-	s := &session{target: t, known: t.Keys, sendings: map[fedinvite.RoomVersion]*sending{}}
+	s := &session{target: t, known: t.Keys, sendings: map[fedinvite.RoomVersion]*sending{}, ordinary: map[fedinvite.RoomVersion]answer{}}
 	s.roundTripper, s.close = t.transport()
+	if err := s.ready(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -39,7 +44,7 @@ func (s *session) try(ctx context.Context, c Check) Result {
 	result := Result{Check: c}
 	p := &probe{session: s, ctx: ctx, result: &result}
 	if ctx.Err() == nil {
-		c.run(p)
+		p.run(c)
 	}
 	if err := context.Cause(ctx); err != nil && result.Outcome != Departed {
 		result.Outcome, result.Detail = Unknown, err.Error()
@@ -47,7 +52,21 @@ func (s *session) try(ctx context.Context, c Check) Result {
 	if result.Outcome == 0 {
 		result.Outcome = Passed
 	}
+	if p.departures > 1 && result.Outcome == Departed {
+		result.Detail += fmt.Sprintf(" (first of %d)", p.departures)
+	}
 	return result
+}
+
+// run runs a check. What makes the suite panic is a fault of it, and says nothing of the
+// target.
+func (p *probe) run(c Check) {
+	defer func() {
+		if failure := recover(); failure != nil {
+			p.unknown("the check failed: %v", failure)
+		}
+	}()
+	c.run(p)
 }
 
 // keys returns the keys of the target. They are fetched once. An error wraps

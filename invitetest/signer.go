@@ -20,7 +20,17 @@ func Signer(server fedinvite.ServerName) fedinvite.Signer {
 // SignerWithKey is [Signer] with another key, which depends on name and key ID only. It
 // panics if one of them is malformed.
 func SignerWithKey(server fedinvite.ServerName, id fedinvite.KeyID) fedinvite.Signer {
-	seed := sha256.Sum256([]byte(string(server) + string(id)))
+	return signer(server, id, string(server)+string(id))
+}
+
+// Impostor returns a signer who gives another key out for that of s: server name and key ID
+// are the same. Its key depends on those only.
+func Impostor(s fedinvite.Signer) fedinvite.Signer {
+	return signer(s.ServerName(), s.KeyID(), "impostor of "+string(s.ServerName())+string(s.KeyID()))
+}
+
+func signer(server fedinvite.ServerName, id fedinvite.KeyID, secret string) fedinvite.Signer {
+	seed := sha256.Sum256([]byte(secret))
 	s, err := fedinvite.NewSigner(server, id, ed25519.NewKeyFromSeed(seed[:]))
 	if err != nil {
 		panic(fmt.Sprintf("invitetest: signer of %q with key %q: %v", server, id, err))

@@ -7,12 +7,15 @@ import (
 	"strings"
 )
 
-// WriteTable writes results as a table for a terminal, a line each, and a line that sums
-// them up.
+// WriteTable writes results as a table for a terminal, a line each, with the sentence below
+// where a server departs from it, and a line that sums them up.
 func WriteTable(w io.Writer, results []Result) error {
 	b := bufio.NewWriter(w)
 	for _, r := range results {
 		fmt.Fprintln(b, r)
+		if r.Outcome == Departed {
+			fmt.Fprintf(b, "         %s\n", r.Sentence)
+		}
 	}
 	fmt.Fprintln(b, Summary(results))
 	return b.Flush()
@@ -28,7 +31,11 @@ func Summary(results []Result) string {
 			departed[r.Level]++
 		}
 	}
-	text := fmt.Sprintf("%d checks: %d ok", len(results), count[Passed])
+	checks := "checks"
+	if len(results) == 1 {
+		checks = "check"
+	}
+	text := fmt.Sprintf("%d %s: %d ok", len(results), checks, count[Passed])
 	for _, level := range []Level{Must, Should, Practice} {
 		if n := departed[level]; n > 0 {
 			text += fmt.Sprintf(", %d depart from %s", n, level)
@@ -43,20 +50,21 @@ func Summary(results []Result) string {
 }
 
 // WriteMarkdown writes results as a table for publication. Attacks are not in it, not even
-// as a count: what endangers running servers is for their authors only.
+// as a count: what endangers running servers is for their authors only. Nor is what a server
+// said of its errors.
 func WriteMarkdown(w io.Writer, results []Result) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintln(b, "| check | level | result | what the specification says, and what came |")
 	fmt.Fprintln(b, "| --- | --- | --- | --- |")
 	var public []Result
 	for _, r := range results {
-		if r.Attack {
+		if r.Attack || r.Confidential {
 			continue
 		}
 		public = append(public, r)
 		text := cell(r.Sentence)
 		if r.Detail != "" {
-			text += "<br>*" + cell(r.Detail) + "*"
+			text += "<br>" + code(r.Detail)
 		}
 		fmt.Fprintf(b, "| [%s](%s) | %s | %s | %s |\n", cell(r.Name), r.Link, r.Level, r.Outcome, text)
 	}
@@ -64,8 +72,13 @@ func WriteMarkdown(w io.Writer, results []Result) error {
 	return b.Flush()
 }
 
-// cell makes text fit for a cell of a table in Markdown: what the target has written is not
-// to become links or HTML.
+// code quotes text of a target in a cell of a table in Markdown. Nothing in a code span is a
+// link, a mention or HTML. There is no way to write a backtick or a vertical line in all of them.
+func code(text string) string {
+	return "`" + strings.NewReplacer("\n", " ", "`", "'", "|", "¦").Replace(text) + "`"
+}
+
+// cell makes text fit for a cell of a table in Markdown.
 var cell = strings.NewReplacer(
 	"\n", " ", "|", "\\|", "<", "&lt;", ">", "&gt;", "[", "\\[", "]", "\\]", "*", "\\*", "_", "\\_", "`", "\\`", "&", "&amp;", "\\", "\\\\",
 ).Replace

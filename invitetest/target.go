@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
@@ -27,6 +29,8 @@ type Target struct {
 	// Roots are trusted for URL; nil: those of Peer's Network and the system's. The
 	// certificate must be for the host of URL or of Name.
 	Roots *x509.CertPool
+	// Dial connects to the host and port of URL; nil: a net.Dialer does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Transport carries requests; nil: one that goes to URL, or Peer's if there is none.
 	Transport http.RoundTripper
 	// Invitee is the user ID of one of its users who can be invited by everybody. They get
@@ -44,8 +48,10 @@ type Target struct {
 	// Keys are the keys of the target; nil: those that it publishes, which is a part of the
 	// suite.
 	Keys fedinvite.KeySource
-	// Versions are the room versions to try; nil: all that the suite knows. What is not
-	// about one version is tried in 11, or in the last of them if that is not among them.
+	// Versions are the room versions to try; nil: all that the suite knows, without those
+	// that the target refuses by M_INCOMPATIBLE_ROOM_VERSION. Name yours if you know only
+	// some. What is not about one version is tried in 11, or in the last of them if that is
+	// not among them.
 	Versions []fedinvite.RoomVersion
 	// Invite has a user of the target invite a user of Peer into a new room of that version
 	// and returns nil if the target says that it worked; nil: what is about sending is skipped.
@@ -78,6 +84,9 @@ func (t Target) Check() error {
 func (t Target) checkURL() error {
 	if t.URL == "" {
 		return nil
+	}
+	if !strings.Contains(t.URL, "://") {
+		return fmt.Errorf("invitetest: Target.URL %q has no scheme: write https://%s", t.URL, t.URL)
 	}
 	u, err := url.Parse(t.URL)
 	switch {
@@ -158,7 +167,13 @@ func (t Target) transport() (http.RoundTripper, func()) {
 	case t.URL == "":
 		return t.Peer.Transport(), func() {}
 	}
+	dial := t.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: t.timeout()}).DialContext
+	}
 	own := &http.Transport{
+		DialContext:            dial,
+		TLSHandshakeTimeout:    t.timeout(), // what hangs counts for MaxConnsPerHost
 		TLSClientConfig:        t.tls(),
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,

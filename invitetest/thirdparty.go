@@ -1,10 +1,8 @@
 package invitetest
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 )
@@ -37,10 +35,5 @@ func (r *Room) ThirdPartyInvite(invitee, token string, identity fedinvite.Signer
 // out to be that of a user: content.third_party_invite.signed of the invite, and signed in
 // the requests that lead to it. The edits are made before.
 func ThirdPartySigned(invitee, token string, identity fedinvite.Signer, edits ...Edit) json.RawMessage {
-	object := Change(Encode(Object{"mxid": invitee, "token": token}), edits...)
-	signed, err := fedinvite.SignJSON(context.Background(), object, identity)
-	if err != nil {
-		panic(fmt.Sprintf("invitetest: signing a third-party invite: %v", err))
-	}
-	return signed
+	return Sign(Change(Encode(Object{"mxid": invitee, "token": token}), edits...), identity)
 }

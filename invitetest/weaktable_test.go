@@ -147,6 +147,7 @@ func (s *stage) try(t *testing.T, attack, try string, without ...string) invitet
 }
 
 func TestEachTryIsWithstoodOnlyByItsProtection(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	for attack, tries := range invitetest.Tries() {
 		for _, try := range tries {

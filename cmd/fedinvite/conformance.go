@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/discovery"
@@ -23,14 +25,15 @@ const conformanceUsage = `Usage:
     fedinvite conformance -target URL -server-name NAME -invitee USER …
                     -listen ADDR -tls-cert FILE -tls-key FILE [-name NAME]
                     [-key FILE] [-ca FILE] [-allow PREFIX …] [-versions V,…]
-                    [-blocking USER] [-only NAME …] [-attacks] [-exchange]
-                    [-public | -json]
+                    [-blocking USER] [-only NAME …] [-timeout DURATION]
+                    [-attacks] [-exchange] [-public | -json]
 
 Try what a homeserver of your own, in whatever language, makes of invites: sentence
 by sentence of the specification, with right and wrong requests. Each line of the
 output is a check: whether the server does what the sentence says (ok, departs,
 skipped, unknown), how binding that is (MUST, SHOULD, practice), the name of the
-check, and what came instead. The last line sums them up.
+check, and what came instead; below is the sentence, if the server departs from it.
+The last line sums them up. A server that is not up yet is waited for, for 5 s.
 
 The requests come from a server of this command, which listens while they are made,
 because the target asks it for its keys. Its name must lead the target there, and
@@ -61,11 +64,15 @@ Options:
                         be repeated
     -versions V,…       the room versions to try, such as 1,11; by default all
     -blocking USER      one of its users who has blocked invites
+    -timeout DURATION   for one request, and to wait for a server that limits rates;
+                        by default 10s
     -only NAME          the checks to make, where * stands for any text; may be
                         repeated
-    -exchange           show what was sent and what came back, where not all is well
+    -exchange           show what was sent and what came back, the first 4 KiB of
+                        each, where not all is well
     -public             print a table in Markdown, for publication
-    -json               print a line of JSON for each check
+    -json               print a line of JSON for each check. The request of an
+                        exchange is what "fedinvite explain" reads
     -attacks            try attacks too: what hostile servers would do
 
 What comes of attacks is for the authors of the server alone: mend it before you
@@ -80,6 +87,9 @@ Example:
           -tls-key a.tls.key -ca ca.crt -versions 1,11,12
 `
 
+// attackTimeout bounds connecting to a target that is attacked.
+const attackTimeout = 10 * time.Second
+
 // conformance are the options of the command.
 type conformance struct {
 	url, name, address        *string
@@ -88,6 +98,7 @@ type conformance struct {
 	invitees, only            []string
 	blocking                  *string
 	versions                  []fedinvite.RoomVersion
+	timeout                   *time.Duration
 	attacks, exchange         *bool
 	public, json              *bool
 	others                    *network
@@ -98,11 +109,6 @@ func runConformance(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *o.attacks {
-		if err := onlyNearby(ctx, *o.url); err != nil {
-			return err
-		}
-	}
 	peer, err := o.start(ctx)
 	if err != nil {
 		return err
@@ -112,9 +118,17 @@ func runConformance(ctx context.Context, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
+	if *o.attacks {
+		if err := onlyNearby(ctx, *o.url); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(s.err, "fedinvite: %s tries %s\n", peer.Name(), *o.server)
 	if *o.attacks {
 		fmt.Fprintf(s.err, "fedinvite: what comes of attacks is for the authors of %s alone\n", *o.server)
+	}
+	if err := target.Ready(ctx); err != nil {
+		return unprefixed(err)
 	}
 	results, err := o.print(s.out, invitetest.Results(ctx, target, o.checks()...))
 	if err != nil {
@@ -130,6 +144,7 @@ func readConformance(args []string) (*conformance, error) {
 		url: f.needString("target"), server: f.needServer("server-name"),
 		address: f.needString("listen"), certFile: f.needString("tls-cert"), tlsKeyFile: f.needString("tls-key"),
 		name: f.String("name", "", ""), key: f.String("key", "", ""), blocking: f.String("blocking", "", ""),
+		timeout: f.Duration("timeout", 0, ""),
 		attacks: f.Bool("attacks", false, ""), exchange: f.Bool("exchange", false, ""),
 		public: f.Bool("public", false, ""), json: f.Bool("json", false, ""),
 		others: f.network(),
@@ -200,7 +215,7 @@ func (o *conformance) start(ctx context.Context) (*invitetest.Server, error) {
 	if err == nil {
 		var server *invitetest.Server
 		server, err = invitetest.StartServer(invitetest.ServerConfig{
-			Name: signer.ServerName(), Listener: listener, Certificate: &cert, Transport: transport, Signer: signer,
+			Name: signer.ServerName(), Listener: listener, Certificate: &cert, Transport: transport, Signer: signer, KeysOnly: true,
 		})
 		if err == nil {
 			return server, nil
@@ -238,15 +253,23 @@ func (o *conformance) target(peer *invitetest.Server) (invitetest.Target, error)
 	roots, err := readRoots(*o.others.caFile)
 	t := invitetest.Target{
 		Name: *o.server, URL: strings.TrimSuffix(*o.url, "/"), Roots: roots, Peer: peer, Versions: o.versions,
-		Invitee: o.invitees[0], Invitees: o.invitees[1:], Blocking: *o.blocking,
+		Invitee: o.invitees[0], Invitees: o.invitees[1:], Blocking: *o.blocking, Timeout: *o.timeout,
+	}
+	if *o.attacks {
+		t.Dial = (&net.Dialer{Timeout: attackTimeout, ControlContext: nearbyOnly}).DialContext
 	}
 	if err != nil {
 		return t, err
 	}
 	if err := t.Check(); err != nil {
-		return t, usageError(err.Error())
+		return t, usageError(unprefixed(err).Error())
 	}
 	return t, nil
+}
+
+// unprefixed is an error of package invitetest for those who do not know of it.
+func unprefixed(err error) error {
+	return errors.New(strings.ReplaceAll(err.Error(), "invitetest: ", ""))
 }
 
 // print prints results as they come, and returns them.
@@ -260,10 +283,7 @@ func (o *conformance) print(w io.Writer, results func(func(invitetest.Result) bo
 		case *o.json:
 			err = json.NewEncoder(w).Encode(r)
 		default:
-			_, err = fmt.Fprintln(w, r)
-			if *o.exchange && r.Outcome != invitetest.Passed && err == nil {
-				err = printExchange(w, r)
-			}
+			err = o.printResult(w, r)
 		}
 		if err != nil {
 			return nil, err
@@ -280,9 +300,22 @@ func (o *conformance) print(w io.Writer, results func(func(invitetest.Result) bo
 	return all, nil
 }
 
+// printResult prints a line of the table, and what belongs to it.
+func (o *conformance) printResult(w io.Writer, r invitetest.Result) error {
+	_, err := fmt.Fprintln(w, r)
+	exchange := *o.exchange && r.Outcome != invitetest.Passed
+	if r.Outcome == invitetest.Departed || exchange {
+		_, err = fmt.Fprintf(w, "         %s\n", r.Sentence)
+	}
+	if exchange {
+		err = printExchange(w, r)
+	}
+	return err
+}
+
 // printExchange prints what was sent and what came back.
 func printExchange(w io.Writer, r invitetest.Result) error {
-	fmt.Fprintf(w, "  %s\n  %s\n", r.Sentence, r.Link)
+	fmt.Fprintf(w, "         %s\n", r.Link)
 	for _, x := range r.Exchange {
 		for line := range strings.Lines(x.Request + "\n") {
 			fmt.Fprintf(w, "  > %s", line)
@@ -309,11 +342,18 @@ func verdict(results []invitetest.Result) error {
 	}
 	switch {
 	case departs > 0:
-		return fmt.Errorf("the server departs from %d sentences that it MUST keep", departs)
+		return fmt.Errorf("the server departs from %s that it MUST keep", sentences(departs))
 	case unknown > 0:
-		return fmt.Errorf("of %d sentences that it MUST keep it could not be told whether the server does", unknown)
+		return fmt.Errorf("of %s that it MUST keep it could not be told whether the server does", sentences(unknown))
 	}
 	return nil
+}
+
+func sentences(n int) string {
+	if n == 1 {
+		return "1 sentence"
+	}
+	return fmt.Sprintf("%d sentences", n)
 }
 
 // onlyNearby returns an error if a URL leads to addresses of the public internet.
@@ -327,9 +367,25 @@ func onlyNearby(ctx context.Context, target string) error {
 		return err
 	}
 	for _, addr := range addrs {
-		if discovery.Public(addr.Unmap()) {
-			return fmt.Errorf("%s is an address of the public internet: attacks are made on servers at loopback and private addresses only", addr)
+		if err := nearby(addr); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// nearbyOnly is the same for the address that is dialled: a name may lead elsewhere by then.
+func nearbyOnly(_ context.Context, _, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	return nearby(to.Addr())
+}
+
+func nearby(addr netip.Addr) error {
+	if discovery.Public(addr.Unmap()) {
+		return fmt.Errorf("%s is an address of the public internet: attacks are made on servers at loopback and private addresses only", addr)
 	}
 	return nil
 }

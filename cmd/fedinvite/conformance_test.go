@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 // conformanceArgs are those with which a server of the site is tried.
@@ -75,8 +77,44 @@ func TestConformanceOfServe(t *testing.T) {
 func TestConformanceOfNobody(t *testing.T) {
 	t.Parallel()
 	s, _ := newSite(t).serveArgs(t)
-	r := runCommand(t.Context(), "", conformanceArgs(t, s, "-only", "receive/v11", "-key", s.keyFile)...)
-	if r.status != statusRefused || !strings.HasPrefix(r.out, "unknown  MUST     receive/v11") || !strings.Contains(r.err, "could not be told") {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // it waits for longer
+	defer cancel()
+	r := runCommand(ctx, "", conformanceArgs(t, s, "-only", "receive/v11", "-key", s.keyFile)...)
+	lines := strings.Split(strings.TrimSpace(r.err), "\n")
+	if r.status != statusRefused || r.out != "" || len(lines) != 2 || !strings.HasPrefix(lines[1], "fedinvite: there is no connection to https://"+s.name+": ") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A server that does not trust our certificate cannot fetch our keys: all that follows
+// would say nothing.
+func TestConformanceOfAServerWithoutOurKeys(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).serve(t)
+	go func() {
+		for range s.lines {
+		}
+	}()
+	stranger, _ := newSite(t).serveArgs(t) // with a certificate of another authority
+	r := runCommand(t.Context(), "", conformanceArgs(t, s, "-tls-cert", stranger.cert, "-tls-key", stranger.tlsKey)...)
+	lines := strings.Split(strings.TrimSpace(r.err), "\n")
+	if r.status != statusRefused || r.out != "" || len(lines) != 2 || !strings.Contains(lines[1], "has not fetched the keys of") ||
+		!strings.Contains(lines[1], "(TLS: remote error: tls: ") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A departure is printed with its sentence, and with what the server says of it.
+func TestConformanceOfADepartingServer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).serve(t)
+	go func() {
+		for range s.lines {
+		}
+	}()
+	r := runCommand(t.Context(), "", conformanceArgs(t, s, "-only", "receive/unsigned-kept")...)
+	if want := "departs  SHOULD   receive/unsigned-kept            the event in its answer has lost its unsigned\n" +
+		"         All other fields of the event remain untouched: so does what is in unsigned.\n1 check: "; !strings.HasPrefix(r.out, want) {
 		t.Errorf("%+v", r)
 	}
 }
@@ -97,6 +135,8 @@ func TestConformanceRefusesToStart(t *testing.T) {
 		{[]string{"-name", "a b"}, statusUsage, "server name"},
 		{[]string{"-invitee", "@bob:elsewhere.test"}, statusUsage, "not a user of"},
 		{[]string{"-target", "https://a.test/path"}, statusUsage, "of the form"},
+		{[]string{"-target", "127.0.0.1:9448"}, statusUsage, "write https://127.0.0.1:9448"},
+		{[]string{"-attacks", "-target", "127.0.0.1:9448"}, statusUsage, "write https://127.0.0.1:9448"},
 		{[]string{"-name", s.name}, statusUsage, "has the name of the target"},
 		{[]string{"-attacks", "-target", "https://198.41.0.4"}, statusRefused, "public internet"},
 		{[]string{"-key", s.ca}, statusRefused, "unusable key"},
@@ -106,6 +146,19 @@ func TestConformanceRefusesToStart(t *testing.T) {
 		r := runCommand(t.Context(), "", conformanceArgs(t, s, c.further...)...)
 		if r.status != c.status || !strings.Contains(r.err, c.err) || r.out != "" {
 			t.Errorf("%q: %+v, want %q", c.further, r, c.err)
+		}
+	}
+}
+
+// A name may lead elsewhere by the time that it is dialled.
+func TestAttacksAreDialledNearbyOnly(t *testing.T) {
+	t.Parallel()
+	for address, ok := range map[string]bool{
+		"127.0.0.1:8448": true, "10.0.0.5:8448": true, "[::1]:8448": true, "[::ffff:10.0.0.5]:8448": true,
+		"198.41.0.4:8448": false, "[::ffff:198.41.0.4]:8448": false, "[2001:500:9f::42]:8448": false, "a.test:8448": false,
+	} {
+		if err := nearbyOnly(t.Context(), "tcp", address, nil); (err == nil) != ok {
+			t.Errorf("%s: %v", address, err)
 		}
 	}
 }
