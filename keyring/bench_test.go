@@ -71,17 +71,22 @@ func hot(servers int) []fedinvite.ServerName {
 	return names
 }
 
+// lookUps measures look-ups of keys of these servers, one after the other.
+func lookUps(b *testing.B, ring *keyring.Ring, names []fedinvite.ServerName) {
+	now := time.Now()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := ring.VerifyKey(b.Context(), names[i%len(names)], "ed25519:a_key1", now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // Limit: 200 ns and no allocation, whether 100 or 100,000 servers are known.
 func BenchmarkVerifyKey(b *testing.B) {
 	for _, servers := range []int{100, 100_000} {
 		b.Run(fmt.Sprintf("servers=%d", servers), func(b *testing.B) {
-			ring, names, now := filled(b, servers), hot(servers), time.Now()
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if _, err := ring.VerifyKey(b.Context(), names[i%len(names)], "ed25519:a_key1", now); err != nil {
-					b.Fatal(err)
-				}
-			}
+			lookUps(b, filled(b, servers), hot(servers))
 		})
 	}
 }
@@ -96,13 +101,7 @@ func BenchmarkVerifyKeyLocal(b *testing.B) {
 		},
 	} {
 		b.Run(what, func(b *testing.B) {
-			ring, names, now := filled(b, 100, func(c *keyring.Config) { c.Local = local }), hot(100), time.Now()
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if _, err := ring.VerifyKey(b.Context(), names[i%len(names)], "ed25519:a_key1", now); err != nil {
-					b.Fatal(err)
-				}
-			}
+			lookUps(b, filled(b, 100, func(c *keyring.Config) { c.Local = local }), hot(100))
 		})
 	}
 }
@@ -125,21 +124,14 @@ func BenchmarkVerifyKeyParallel(b *testing.B) {
 // A look-up of a server that is not in memory but in the Store. Limit: 20 µs beside what
 // the Store costs.
 func BenchmarkVerifyKeyFromStore(b *testing.B) {
-	ring := filled(b, 1)
-	names := hot(100_000)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if _, err := ring.VerifyKey(b.Context(), names[i%len(names)], "ed25519:a_key1", time.Now()); err != nil {
-			b.Fatal(err)
-		}
-	}
+	lookUps(b, filled(b, 1), hot(100_000))
 }
 
 // All that a look-up of a new server costs beside the network. Limit: the Ed25519 check of
 // its document, and half as much again.
 func BenchmarkFetch(b *testing.B) {
 	a := invitetest.Signer("a.ex")
-	document := documentOf("a.ex", start.Add(day), a).signed(b, a)
+	document := invitetest.KeyDocument(a, start.Add(day))
 	fetcher := keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return document, nil })
 	b.ReportAllocs()
 	for b.Loop() {
@@ -180,13 +172,10 @@ func TestNothingLargeIsKeptInMemory(t *testing.T) {
 		s, _, _ = strings.Cut(s+" "+strings.Repeat("x", size), " ")
 		return s
 	}
+	refusal := errors.New(strings.Repeat("x", size))
 	good := keyring.FetcherFunc(func(_ context.Context, name fedinvite.ServerName) ([]byte, error) {
 		a := invitetest.Signer(fedinvite.ServerName(strings.Clone(string(name))))
-		return documentOf(a.ServerName(), start.Add(day), a).signed(t, a), nil
-	})
-	down := keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, errDown })
-	refusing := keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) {
-		return nil, errors.New(strings.Repeat("x", size))
+		return invitetest.KeyDocument(a, start.Add(day)), nil
 	})
 	look := func(ring *keyring.Ring, name fedinvite.ServerName) {
 		_, _ = ring.VerifyKey(t.Context(), name, fedinvite.KeyID(part("ed25519:1")), start)
@@ -202,9 +191,9 @@ func TestNothingLargeIsKeptInMemory(t *testing.T) {
 		"keys":              {good, nil, look},
 		"keys in a Store":   {good, keyring.NewMemory(0), look},
 		"keys of Prefetch":  {good, nil, prefetch},
-		"failures":          {down, nil, look},
-		"large refusals":    {refusing, nil, look},
-		"those of Prefetch": {refusing, nil, prefetch},
+		"failures":          {fails(errDown), nil, look},
+		"large refusals":    {fails(refusal), nil, look},
+		"those of Prefetch": {fails(refusal), nil, prefetch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ring, err := keyring.New(keyring.Config{Fetcher: c.fetcher, Now: func() time.Time { return start }, Store: c.store})

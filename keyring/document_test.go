@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,19 +13,20 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
+// zeros is the text of a signature that verifies nothing.
+var zeros = strings.Repeat("A", 86)
+
 func TestPlumbing32DocumentOfAnotherServer(t *testing.T) {
 	s := newScene(t)
-	victim, evil := invitetest.Signer("victim.ex"), invitetest.Signer("evil.ex")
-	s.net.publish("victim.ex", documentOf("victim.ex", start.Add(day), victim).signed(t, victim))
+	victim, evil := s.publishes("victim.ex"), invitetest.Signer("evil.ex")
 	s.current(victim)
 
-	forged, _ := fedinvite.NewSigner("victim.ex", "ed25519:1", ed25519Key("evil"))
-	s.net.publish("evil.ex", documentOf("victim.ex", start.Add(day), forged).signed(t, forged))
+	s.net.publish("evil.ex", invitetest.KeyDocument(invitetest.Impostor(victim), start.Add(day)))
 	s.unknown("evil.ex", "ed25519:1")
 	s.current(victim)
 
 	s.pass(time.Hour)
-	s.net.publish("evil.ex", documentOf("victim.ex", start.Add(day), evil).signed(t, evil))
+	s.net.publish("evil.ex", invitetest.KeyDocument(evil, start.Add(day), invitetest.Set("victim.ex", "server_name")))
 	s.unknown("evil.ex", "ed25519:1")
 	s.current(victim)
 }
@@ -42,11 +42,10 @@ func TestPlumbing33UnusableKeysAreIgnored(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			entry := map[string]any{"key": base64.RawStdEncoding.EncodeToString(public), "expired_ts": 1}
-			d := documentOf("a.ex", start.Add(day), good).withKey("ed25519:bad", entry).with("old_verify_keys", map[string]any{"ed25519:old": entry})
-			text := d.signed(t, good)
-			text = bytes.Replace(text, []byte(`"a.ex":{`), []byte(`"a.ex":{"ed25519:bad":"`+strings.Repeat("A", 86)+`",`), 1)
-			s.net.publish("a.ex", text)
+			entry := invitetest.Object{"key": base64.RawStdEncoding.EncodeToString(public), "expired_ts": 1}
+			document := invitetest.KeyDocument(good, start.Add(day),
+				invitetest.Set(entry, "verify_keys", "ed25519:bad"), invitetest.Set(entry, "old_verify_keys", "ed25519:old"))
+			s.net.publish("a.ex", invitetest.Change(document, invitetest.Set(zeros, "signatures", "a.ex", "ed25519:bad")))
 			s.current(good)
 			s.unknown("a.ex", "ed25519:bad")
 			if key, err := s.key("a.ex", "ed25519:old"); err == nil && key.Verify([]byte("x"), make([]byte, 64)) == nil {
@@ -58,14 +57,14 @@ func TestPlumbing33UnusableKeysAreIgnored(t *testing.T) {
 
 func TestPlumbing34UnsignedDocument(t *testing.T) {
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	elsewhere := invitetest.Signer("b.ex")
+	good := invitetest.KeyDocument(a, start.Add(day))
 	for name, raw := range map[string][]byte{
-		"unsigned":                  documentOf("a.ex", start.Add(day), a).signed(t),
-		"signed by an unlisted key": documentOf("a.ex", start.Add(day), a).signed(t, b),
-		"signed by an old key":      documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:2": expired(b, start)}).signed(t, b),
-		"signed by another server":  documentOf("a.ex", start.Add(day), a).signed(t, elsewhere),
-		"changed after signing":     bytes.Replace(documentOf("a.ex", start.Add(day), a).signed(t, a), []byte(`_ts":17`), []byte(`_ts":18`), 1),
-		"without keys":              documentOf("a.ex", start.Add(day)).signed(t, a),
+		"unsigned":                  unsigned(good),
+		"signed by an unlisted key": invitetest.Sign(unsigned(good), b),
+		"signed by an old key":      invitetest.Sign(unsigned(invitetest.Change(good, invitetest.AddOldKeys(start, b))), b),
+		"signed by another server":  invitetest.Sign(unsigned(good), invitetest.Signer("b.ex")),
+		"changed after signing":     replaced(good, `_ts":17`, `_ts":18`),
+		"without keys":              invitetest.KeyDocument(a, start.Add(day), invitetest.Drop("verify_keys", "ed25519:1")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -80,7 +79,7 @@ func TestPlumbing34UnsignedDocument(t *testing.T) {
 func TestPlumbing35OnlyKeysThatSignedAreUsable(t *testing.T) {
 	s := newScene(t)
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a))
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.AddKeys(b)))
 	s.current(a)
 	s.unknown("a.ex", "ed25519:2")
 }
@@ -88,16 +87,15 @@ func TestPlumbing35OnlyKeysThatSignedAreUsable(t *testing.T) {
 func TestAKeyWhoseOwnSignatureIsWrongSpoilsNoOther(t *testing.T) {
 	s := newScene(t)
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	text := documentOf("a.ex", start.Add(day), a, b).signed(t, a)
-	text = bytes.Replace(text, []byte(`"a.ex":{`), []byte(`"a.ex":{"ed25519:2":"`+strings.Repeat("A", 86)+`",`), 1)
-	s.net.publish("a.ex", text)
+	s.net.publish("a.ex", invitetest.Change(documentOf(start.Add(day), a, b), invitetest.Set(zeros, "signatures", "a.ex", "ed25519:2")))
 	s.current(a)
 	s.unknown("a.ex", "ed25519:2")
 }
 
 func TestPlumbing36OldKeysMissing(t *testing.T) {
 	s := newScene(t)
-	a := s.publishes("a.ex")
+	a := invitetest.Signer("a.ex")
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.Drop("old_verify_keys")))
 	s.current(a)
 }
 
@@ -105,39 +103,31 @@ func TestPlumbing37To39OldKeysAreForEventsOnly(t *testing.T) {
 	s := newScene(t)
 	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
 	ended := start.Add(-day)
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, ended)}).signed(t, a))
-	key, err := s.key("a.ex", "ed25519:0")
-	if err != nil || !key.ExpiredAt.Equal(ended) || !key.Public.Equal(old.Public()) {
-		t.Fatalf("got %+v, %v", key, err)
-	}
-	if !key.ValidAt(ended) || key.ValidAt(ended.Add(time.Millisecond)) {
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.AddOldKeys(ended, old)))
+	s.old(old, ended)
+	if key := s.at(old, ended); !key.ValidAt(ended) || key.ValidAt(ended.Add(time.Millisecond)) {
 		t.Error("the key is valid up to and including expired_ts")
 	}
 	s.pass(time.Hour)
-	if _, err = s.key("a.ex", "ed25519:0"); err != nil {
-		t.Error(err)
-	}
+	s.old(old, ended)
 	s.fetched("a.ex", 1) // asking again would not revive it
 }
 
 func TestAKeyListedAsOldAndCurrentIsOld(t *testing.T) {
 	s := newScene(t)
 	a := invitetest.Signer("a.ex")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:1": expired(a, start)}).signed(t, a))
-	if key, err := s.key("a.ex", "ed25519:1"); err != nil || key.ExpiredAt.IsZero() {
-		t.Errorf("got %+v, %v", key, err)
-	}
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.AddOldKeys(start, a)))
+	s.old(a, start)
 }
 
 func TestKeyIDsAsMetInTheWild(t *testing.T) {
 	s := newScene(t)
-	raw := documentOf("a.ex", start.Add(day))
 	a := invitetest.Signer("a.ex")
-	raw = raw.withKey("ed25519:1", entryOf(a)).withKey("ed448:1", entryOf(a)).withKey("ed25519:", entryOf(a)).withKey("ed25519:x", "no object")
-	raw = raw.with("old_verify_keys", map[string]any{
-		"ed25519:a+b-c/d.e": expired(a, start), "ed25519:f": entryOf(a), "ed25519:g": map[string]any{"key": 7, "expired_ts": 1},
-	})
-	s.net.publish("a.ex", raw.signed(t, a))
+	current := invitetest.Object{"ed25519:1": entryOf(a), "ed448:1": entryOf(a), "ed25519:": entryOf(a), "ed25519:x": "no object"}
+	old := invitetest.Object{
+		"ed25519:a+b-c/d.e": expired(a, start), "ed25519:f": entryOf(a), "ed25519:g": invitetest.Object{"key": 7, "expired_ts": 1},
+	}
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.Set(current, "verify_keys"), invitetest.Set(old, "old_verify_keys")))
 	s.current(a)
 	if _, err := s.key("a.ex", "ed25519:a+b-c/d.e"); err != nil {
 		t.Error(err)
@@ -149,52 +139,35 @@ func TestKeyIDsAsMetInTheWild(t *testing.T) {
 
 func TestMalformedDocuments(t *testing.T) {
 	a := invitetest.Signer("a.ex")
-	good := func() document { return documentOf("a.ex", start.Add(day), a) }
-	sign := func(text string) []byte {
-		signed, err := fedinvite.SignJSON(t.Context(), []byte(text), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return signed
-	}
-	withTS := func(ts string) []byte {
-		d := string(good().signed(t))
-		return sign(strings.Replace(d, strconv.FormatInt(start.Add(day).UnixMilli(), 10), ts, 1))
-	}
-	without := func(name string) []byte {
-		d := good()
-		delete(d, name)
-		return d.signed(t, a)
-	}
-	key := good()["verify_keys"]
-	duplicate := bytes.Replace(good().signed(t, a), []byte(`"server_name"`), []byte(`"server_name":"a.ex","server_name"`), 1)
+	good := func(edits ...invitetest.Edit) []byte { return invitetest.KeyDocument(a, start.Add(day), edits...) }
+	set, drop := invitetest.Set, invitetest.Drop
 	for name, raw := range map[string][]byte{
 		"empty":                             {},
 		"HTML":                              []byte("<html>"),
 		"an array":                          []byte("[]"),
 		"null":                              []byte("null"),
-		"a duplicate key":                   duplicate,
-		"no server_name":                    without("server_name"),
-		"a server_name that is no string":   good().with("server_name", 7).signed(t, a),
-		"Server_Name":                       document{"Server_Name": "a.ex", "verify_keys": key, "valid_until_ts": start.Add(day).UnixMilli()}.signed(t, a),
-		"no verify_keys":                    without("verify_keys"),
-		"verify_keys null":                  good().with("verify_keys", nil).signed(t, a),
-		"verify_keys a list":                good().with("verify_keys", []int{}).signed(t, a),
-		"old_verify_keys a list":            good().with("old_verify_keys", []int{}).signed(t, a),
-		"no valid_until_ts":                 without("valid_until_ts"),
-		"valid_until_ts a string":           good().with("valid_until_ts", "1").signed(t, a),
-		"valid_until_ts negative":           withTS("-1"),
-		"valid_until_ts of Go's zero time":  withTS("-62135596800000"),
-		"33 current keys":                   crowd(good(), "verify_keys", 33).signed(t, a),
-		"65 keys":                           crowd(good(), "old_verify_keys", 64).signed(t, a),
-		"more than 256 KiB":                 good().with("x", strings.Repeat("x", 256<<10)).signed(t, a),
-		"trailing data":                     append(good().signed(t, a), "{}"...),
-		"a lone surrogate":                  bytes.Replace(good().signed(t, a), []byte(`"server_name"`), []byte(`"x":"\ud800","server_name"`), 1),
-		"a signature that is not base64":    bytes.Replace(good().signed(t, a), []byte(`ed25519:1":"`), []byte(`ed25519:1":"*`), 1),
-		"signatures of the wrong type":      good().with("signatures", map[string]any{"a.ex": []string{"x"}}).signed(t),
-		"signatures not even an object":     good().with("signatures", 7).signed(t),
-		"a name with another port":          documentOf("a.ex:8448", start.Add(day), a).signed(t, a),
-		"a name in another case of letters": documentOf("A.ex", start.Add(day), a).signed(t, a),
+		"a duplicate key":                   replaced(good(), `"server_name"`, `"server_name":"a.ex","server_name"`),
+		"no server_name":                    good(drop("server_name")),
+		"a server_name that is no string":   good(set(7, "server_name")),
+		"Server_Name":                       good(drop("server_name"), set("a.ex", "Server_Name")),
+		"no verify_keys":                    good(drop("verify_keys")),
+		"verify_keys null":                  good(set(nil, "verify_keys")),
+		"verify_keys a list":                good(set([]int{}, "verify_keys")),
+		"old_verify_keys a list":            good(set([]int{}, "old_verify_keys")),
+		"no valid_until_ts":                 good(drop("valid_until_ts")),
+		"valid_until_ts a string":           good(set("1", "valid_until_ts")),
+		"valid_until_ts negative":           good(set(-1, "valid_until_ts")),
+		"valid_until_ts of Go's zero time":  good(set(time.Time{}.UnixMilli(), "valid_until_ts")),
+		"33 current keys":                   good(crowd("verify_keys", 33)),
+		"65 keys":                           good(crowd("old_verify_keys", 64)),
+		"more than 256 KiB":                 good(set(strings.Repeat("x", 256<<10), "x")),
+		"trailing data":                     append(good(), "{}"...),
+		"a lone surrogate":                  replaced(good(), `"server_name"`, `"x":"\ud800","server_name"`),
+		"a signature that is not base64":    replaced(good(), `ed25519:1":"`, `ed25519:1":"*`),
+		"signatures of the wrong type":      invitetest.Change(good(), set([]string{"x"}, "signatures", "a.ex")),
+		"signatures not even an object":     invitetest.Change(good(), set(7, "signatures")),
+		"a name with another port":          good(set("a.ex:8448", "server_name")),
+		"a name in another case of letters": good(set("A.ex", "server_name")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -203,10 +176,10 @@ func TestMalformedDocuments(t *testing.T) {
 		})
 	}
 	for name, raw := range map[string][]byte{
-		"16 current keys":                   crowd(good(), "verify_keys", 16).signed(t, a),
-		"64 keys":                           crowd(good(), "old_verify_keys", 63).signed(t, a),
-		"members in any order, white space": []byte(" " + string(good().signed(t, a)) + "\n"),
-		"unknown members":                   good().with("x", nil).with("tls_fingerprints", []int{}).signed(t, a),
+		"16 current keys":                   good(crowd("verify_keys", 16)),
+		"64 keys":                           good(crowd("old_verify_keys", 63)),
+		"members in any order, white space": append([]byte(" "), append(good(), "\n"...)...),
+		"unknown members":                   good(set(nil, "x"), set([]int{}, "tls_fingerprints")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -217,20 +190,18 @@ func TestMalformedDocuments(t *testing.T) {
 }
 
 // crowd fills verify_keys or old_verify_keys up to n entries.
-func crowd(d document, name string, n int) document {
-	keys, _ := d[name].(map[string]any)
-	if keys == nil {
-		keys = map[string]any{}
+func crowd(name string, n int) invitetest.Edit {
+	return func(o invitetest.Object) {
+		keys := o[name].(invitetest.Object)
+		for i := 0; len(keys) < n; i++ {
+			keys[fmt.Sprint("ed25519:k", i)] = invitetest.Object{"key": "AA", "expired_ts": 1}
+		}
 	}
-	for i := 0; len(keys) < n; i++ {
-		keys[fmt.Sprint("ed25519:k", i)] = map[string]any{"key": "AA", "expired_ts": 1}
-	}
-	return d.with(name, keys)
 }
 
 func TestExactlyTheLargestDocument(t *testing.T) {
 	a := invitetest.Signer("a.ex")
-	text := documentOf("a.ex", start.Add(day), a).signed(t, a)
+	text := invitetest.KeyDocument(a, start.Add(day))
 	for n, ok := range map[int]bool{256 << 10: true, 256<<10 + 1: false} {
 		s := newScene(t)
 		s.net.publish("a.ex", append(bytes.Repeat([]byte(" "), n-len(text)), text...))
@@ -245,8 +216,8 @@ func TestExactlyTheLargestDocument(t *testing.T) {
 // Whatever a server returns, nothing panics, and only keys that it proves count.
 func FuzzDocument(f *testing.F) {
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	f.Add(documentOf("a.ex", start.Add(day), a, b).signed(f, a))
-	f.Add(documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:2": expired(b, start)}).signed(f, a))
+	f.Add([]byte(invitetest.KeyDocument(a, start.Add(day), invitetest.AddKeys(b))))
+	f.Add([]byte(invitetest.KeyDocument(a, start.Add(day), invitetest.AddOldKeys(start, b))))
 	f.Add([]byte(`{"server_name":"a.ex","verify_keys":{"ed25519:1":{"key":"AA"}},"valid_until_ts":1,"signatures":{"a.ex":{"ed25519:1":""}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		s := newScene(t)

@@ -3,15 +3,14 @@ package keyring_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
@@ -22,49 +21,51 @@ const day = 24 * time.Hour
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// A document is the source of a key document.
-type document map[string]any
+// documentOf returns the key document of a server with several keys, which have signed it.
+func documentOf(until time.Time, first fedinvite.Signer, others ...fedinvite.Signer) []byte {
+	return invitetest.Sign(invitetest.KeyDocument(first, until, invitetest.AddKeys(others...)), others...)
+}
 
-func documentOf(name fedinvite.ServerName, validUntil time.Time, keys ...fedinvite.Signer) document {
-	current := map[string]any{}
-	for _, s := range keys {
-		current[string(s.KeyID())] = entryOf(s)
+// signersOf returns a signer for each of n servers, whose names start with prefix.
+func signersOf(prefix string, n int) []fedinvite.Signer {
+	signers := make([]fedinvite.Signer, n)
+	for i := range signers {
+		signers[i] = invitetest.Signer(fedinvite.ServerName(fmt.Sprintf("%s%03d.ex", prefix, i)))
 	}
-	return document{"server_name": name, "verify_keys": current, "valid_until_ts": validUntil.UnixMilli()}
+	return signers
 }
 
-func entryOf(s fedinvite.Signer) map[string]any {
-	return map[string]any{"key": base64.RawStdEncoding.EncodeToString(s.Public())}
-}
-
-func expired(s fedinvite.Signer, at time.Time) map[string]any {
-	e := entryOf(s)
-	e["expired_ts"] = at.UnixMilli()
-	return e
-}
-
-func (d document) with(name string, value any) document {
-	d[name] = value
-	return d
-}
-
-func (d document) withKey(id string, entry any) document {
-	d["verify_keys"].(map[string]any)[id] = entry
-	return d
-}
-
-func (d document) signed(t testing.TB, signers ...fedinvite.Signer) []byte {
-	t.Helper()
-	text, err := json.Marshal(d)
-	if err != nil {
-		t.Fatal(err)
-	}
+func namesOf(signers ...fedinvite.Signer) (names []fedinvite.ServerName) {
 	for _, s := range signers {
-		if text, err = fedinvite.SignJSON(t.Context(), text, s); err != nil {
-			t.Fatal(err)
-		}
+		names = append(names, s.ServerName())
 	}
-	return text
+	return names
+}
+
+// entryOf is what a document has of a key.
+func entryOf(s fedinvite.Signer) invitetest.Object {
+	return invitetest.Object{"key": base64.RawStdEncoding.EncodeToString(s.Public())}
+}
+
+// expired is what it has of a key that was given up.
+func expired(s fedinvite.Signer, at time.Time) invitetest.Object {
+	return invitetest.Object{"key": entryOf(s)["key"], "expired_ts": at.UnixMilli()}
+}
+
+// unsigned returns a document without its signatures.
+func unsigned(document []byte) []byte {
+	return invitetest.Change(document, invitetest.Drop("signatures"))
+}
+
+func replaced(text []byte, old, new string) []byte {
+	return bytes.Replace(text, []byte(old), []byte(new), 1)
+}
+
+func same(t testing.TB, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
 }
 
 // A network is a Fetcher: the servers that can be reached, each with its document.
@@ -105,6 +106,21 @@ func (n *network) setWait(wait func(ctx context.Context)) {
 	n.wait = wait
 }
 
+// fails is a Fetcher that gets nothing.
+func fails(err error) keyring.Fetcher {
+	return keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, err })
+}
+
+// hold has all fetches wait until the channel is closed.
+func (n *network) hold() (land chan struct{}) {
+	land = make(chan struct{})
+	n.setWait(func(context.Context) { <-land })
+	return land
+}
+
+// stall waits as long as a call may take.
+func stall(ctx context.Context) { <-ctx.Done() }
+
 func (n *network) publish(server fedinvite.ServerName, raw []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -119,268 +135,46 @@ func (n *network) fetches(server fedinvite.ServerName) int {
 	return n.asked[server]
 }
 
-// A report is what Config.Report was told.
-type report struct {
-	server fedinvite.ServerName
-	err    error
-}
+// locals are the keys of our servers; those of broken.ex cannot be had.
+type locals map[fedinvite.ServerName]keyring.LocalKeys
 
-// A scene is a ring, its network and its clock.
-type scene struct {
-	t       testing.TB
-	net     *network
-	ring    *keyring.Ring
-	mu      sync.Mutex
-	now     time.Time
-	reports []report
-}
-
-func newScene(t testing.TB, change ...func(c *keyring.Config)) *scene {
-	t.Helper()
-	s := &scene{t: t, net: newNetwork(), now: start}
-	c := keyring.Config{Fetcher: s.net, Now: s.clock, Report: s.report}
-	for _, f := range change {
-		f(&c)
-	}
-	var err error
-	if s.ring, err = keyring.New(c); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s *scene) report(server fedinvite.ServerName, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reports = append(s.reports, report{server, err})
-}
-
-// reported demands that as many faults of server were reported since the last call, all
-// of which wrap target, and no others.
-func (s *scene) reported(server fedinvite.ServerName, want int, target error) {
-	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range s.reports {
-		if r.server != server || !errors.Is(r.err, target) {
-			s.t.Errorf("reported of %q: %v", r.server, r.err)
-		}
-	}
-	if len(s.reports) != want {
-		s.t.Errorf("%d reports, want %d", len(s.reports), want)
-	}
-	s.reports = nil
-}
-
-// publishKeys has the servers of signers publish these keys, valid for a day from now.
-func (s *scene) publishKeys(signers ...fedinvite.Signer) {
-	s.t.Helper()
-	for _, a := range signers {
-		s.net.publish(a.ServerName(), documentOf(a.ServerName(), s.clock().Add(day), a).signed(s.t, a))
-	}
-}
-
-// publishes has a server publish its key, and returns that.
-func (s *scene) publishes(name fedinvite.ServerName) fedinvite.Signer {
-	s.t.Helper()
-	signer := invitetest.Signer(name)
-	s.publishKeys(signer)
-	return signer
-}
-
-func (s *scene) clock() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
-}
-
-func (s *scene) pass(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
-}
-
-// key looks a key up for a request, that is for now.
-func (s *scene) key(server fedinvite.ServerName, id fedinvite.KeyID) (fedinvite.VerifyKey, error) {
-	return s.ring.VerifyKey(s.t.Context(), server, id, s.clock())
-}
-
-// current demands that the key of signer is good for requests.
-func (s *scene) current(signer fedinvite.Signer) {
-	s.t.Helper()
-	key, err := s.key(signer.ServerName(), signer.KeyID())
-	if err == nil && (!key.Public.Equal(signer.Public()) || !key.ExpiredAt.IsZero() || !key.ValidAt(s.clock())) {
-		err = fmt.Errorf("not current: %+v", key)
-	}
-	if err != nil {
-		s.t.Errorf("%s %s: %v", signer.ServerName(), signer.KeyID(), err)
-	}
-}
-
-func (s *scene) unknown(server fedinvite.ServerName, id fedinvite.KeyID) {
-	s.t.Helper()
-	if key, err := s.key(server, id); !errors.Is(err, fedinvite.ErrUnknownKey) {
-		s.t.Errorf("%s %s: got %+v, %v, want ErrUnknownKey", server, id, key, err)
-	}
-}
-
-func (s *scene) outage(server fedinvite.ServerName, id fedinvite.KeyID) {
-	s.t.Helper()
-	if key, err := s.key(server, id); err == nil || errors.Is(err, fedinvite.ErrUnknownKey) {
-		s.t.Errorf("%s %s: got %+v, %v, want an outage", server, id, key, err)
-	}
-}
-
-func (s *scene) fetched(server fedinvite.ServerName, want int) {
-	s.t.Helper()
-	if got := s.net.fetches(server); got != want {
-		s.t.Errorf("%s was asked %d times, want %d", server, got, want)
-	}
-}
-
-// A vault is a Store that counts, and that can be made to fail.
-type vault struct {
-	*keyring.Memory
-	mu           sync.Mutex
-	loads, saves int
-	err          error                     // what both return
-	wait         func(ctx context.Context) // during both
-}
-
-func newVault() *vault { return &vault{Memory: keyring.NewMemory(0)} }
-
-func (v *vault) count(ctx context.Context, n *int) error {
-	v.mu.Lock()
-	*n++
-	err, wait := v.err, v.wait
-	v.mu.Unlock()
-	if wait != nil {
-		wait(ctx)
-	}
-	return err
-}
-
-func (v *vault) Load(ctx context.Context, servers []fedinvite.ServerName) ([]keyring.Record, error) {
-	if err := v.count(ctx, &v.loads); err != nil {
-		return nil, err
-	}
-	return v.Memory.Load(ctx, servers)
-}
-
-func (v *vault) Save(ctx context.Context, records []keyring.Record) error {
-	if err := v.count(ctx, &v.saves); err != nil {
-		return err
-	}
-	return v.Memory.Save(ctx, records)
-}
-
-func (v *vault) counted(t testing.TB, loads, saves int) {
-	t.Helper()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.loads != loads || v.saves != saves {
-		t.Errorf("the Store was loaded from %d times and saved to %d times, want %d and %d", v.loads, v.saves, loads, saves)
-	}
-}
-
-// A query is a question that a notary was asked: the servers, their key IDs and
-// minimum_valid_until_ts.
-type query map[fedinvite.ServerName]map[fedinvite.KeyID]int64
-
-// An office is a NotaryFetcher: notaries that return what they are given.
-type office struct {
-	t       testing.TB
-	mu      sync.Mutex
-	returns map[fedinvite.ServerName][]byte // answers, or none: down
-	asked   map[fedinvite.ServerName][]query
-	answer  func(ctx context.Context, notary fedinvite.ServerName, q query) ([]byte, error) // instead of returns
-}
-
-func newOffice(t testing.TB) *office {
-	return &office{t: t, returns: map[fedinvite.ServerName][]byte{}, asked: map[fedinvite.ServerName][]query{}}
-}
-
-func (o *office) QueryServerKeys(ctx context.Context, notary fedinvite.ServerName, body []byte) ([]byte, error) {
-	canonical, err := fedinvite.CanonicalJSON(body)
-	if err != nil || string(canonical) != string(body) {
-		o.t.Errorf("the question is not canonical: %s, %v", body, err)
-	}
-	var question struct {
-		Keys map[fedinvite.ServerName]map[fedinvite.KeyID]struct {
-			Least *int64 `json:"minimum_valid_until_ts"`
-		} `json:"server_keys"`
-	}
-	if err := json.Unmarshal(body, &question); err != nil {
-		o.t.Error(err)
-	}
-	q := query{}
-	for server, ids := range question.Keys {
-		q[server] = map[fedinvite.KeyID]int64{}
-		for id, criteria := range ids {
-			if criteria.Least == nil {
-				o.t.Errorf("no minimum_valid_until_ts: %s", body)
-				continue
-			}
-			q[server][id] = *criteria.Least
-		}
-	}
-	o.mu.Lock()
-	o.asked[notary] = append(o.asked[notary], q)
-	raw, ok := o.returns[notary]
-	o.mu.Unlock()
+func (l locals) keys(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
+	keys, ours := l[server]
 	switch {
-	case o.answer != nil:
-		return o.answer(ctx, notary, q)
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case !ok:
-		return nil, errDown
+	case server == "broken.ex":
+		return keys, errDown
+	case !ours:
+		return keys, fmt.Errorf("%q: %w", server, fedinvite.ErrNotLocal)
 	}
-	return raw, nil
+	return keys, nil
 }
 
-// tell has notary return these documents, each signed by its signer if there is one.
-func (o *office) tell(notary fedinvite.Signer, documents ...[]byte) {
-	o.t.Helper()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.returns[notary.ServerName()] = notarized(o.t, notary, documents...)
+// A gauge measures how much happens at a time.
+type gauge struct {
+	mu        sync.Mutex
+	now, peak int
 }
 
-func notarized(t testing.TB, notary fedinvite.Signer, documents ...[]byte) []byte {
+func (g *gauge) during(f func()) {
+	g.add(1)
+	defer g.add(-1)
+	f()
+}
+
+func (g *gauge) add(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now += n
+	g.peak = max(g.peak, g.now)
+}
+
+// most demands that it was as much at most since the last call.
+func (g *gauge) most(t testing.TB, want int) {
 	t.Helper()
-	signed := make([][]byte, len(documents))
-	for i, d := range documents {
-		var err error
-		if signed[i], err = fedinvite.SignJSON(t.Context(), d, notary); err != nil {
-			t.Fatal(err)
-		}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.peak != want {
+		t.Errorf("%d at a time, want %d", g.peak, want)
 	}
-	return answerOf(signed...)
+	g.peak = 0
 }
-
-// answerOf returns the answer of a notary with these documents as they are.
-func answerOf(documents ...[]byte) []byte {
-	return append(append([]byte(`{"server_keys":[`), bytes.Join(documents, []byte(","))...), "]}"...)
-}
-
-func (o *office) queries(notary fedinvite.ServerName) []query {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Clone(o.asked[notary])
-}
-
-// withNotaries makes the notaries of the Config: the office asks them, and their keys are
-// pinned.
-func withNotaries(o *office, signers ...fedinvite.Signer) func(c *keyring.Config) {
-	return func(c *keyring.Config) {
-		c.NotaryFetcher = o
-		for _, s := range signers {
-			c.Notaries = append(c.Notaries, keyring.Notary{
-				Server: s.ServerName(), Keys: map[fedinvite.KeyID]ed25519.PublicKey{s.KeyID(): s.Public()},
-			})
-		}
-	}
-}
-
-func notariesFirst(c *keyring.Config) { c.NotariesFirst = true }

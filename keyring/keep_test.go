@@ -4,49 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
-func withStore(s keyring.Store) func(c *keyring.Config) {
-	return func(c *keyring.Config) { c.Store = s }
-}
-
-// stored returns what the Store knows of server, sorted by key ID.
-func (v *vault) stored(t testing.TB, server fedinvite.ServerName) []keyring.Record {
-	t.Helper()
-	records, err := v.Memory.Load(t.Context(), []fedinvite.ServerName{server})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.SortFunc(records, func(a, b keyring.Record) int { return slices.Compare([]byte(a.KeyID), []byte(b.KeyID)) })
-	return records
-}
-
 func TestWhatWasFetchedIsSavedBeforeTheLookUpEnds(t *testing.T) {
 	v := newVault()
 	s := newScene(t, withStore(v))
 	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(-day))}).signed(t, a))
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.AddOldKeys(start.Add(-day), old)))
 	s.current(a)
 	v.counted(t, 1, 1)
 	want := []keyring.Record{
 		{Server: "a.ex", KeyID: "ed25519:0", Public: old.Public(), ExpiredAt: start.Add(-day), Fetched: start},
 		{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(day), Fetched: start},
 	}
-	if diff := cmp.Diff(want, v.stored(t, "a.ex")); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
+	same(t, want, v.stored(t, "a.ex"))
 }
 
 func TestARestartCostsNoRequest(t *testing.T) {
@@ -65,10 +45,8 @@ func TestARestartCostsNoRequest(t *testing.T) {
 // Two processes share a Store: what one has asked a moment ago the other need not ask.
 func TestAServerIsAskedOnceAMinuteByAllProcesses(t *testing.T) {
 	v := newVault()
-	a := invitetest.Signer("a.ex")
 	one, two := newScene(t, withStore(v)), newScene(t, withStore(v))
-	one.publishKeys(a)
-	one.current(a)
+	one.current(one.publishes("a.ex"))
 	two.pass(59 * time.Second)
 	two.unknown("a.ex", "ed25519:2")
 	two.fetched("a.ex", 0)
@@ -105,9 +83,7 @@ func TestTheStoreIsAskedDuringTheBackOff(t *testing.T) {
 		s.pass(16 * time.Minute)
 	}
 	s.outage("a.ex", "ed25519:1")
-	v.mu.Lock()
 	v.loads = 0
-	v.mu.Unlock()
 	for range 90 {
 		s.pass(time.Second)
 		s.outage("a.ex", "ed25519:1")
@@ -139,7 +115,7 @@ func TestAStoreThatFailsIsReportedAndNoMore(t *testing.T) {
 func TestAStoreThatHangsIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault()
-		v.wait = func(ctx context.Context) { <-ctx.Done() }
+		v.wait = stall
 		s := newScene(t, withStore(v), func(c *keyring.Config) { c.MaxFetches = 1 })
 		begin := time.Now()
 		var all sync.WaitGroup
@@ -154,19 +130,12 @@ func TestAStoreThatHangsIsLeftAlone(t *testing.T) {
 		if len(s.reports) != 6 {
 			t.Errorf("%d reports", len(s.reports))
 		}
-		v.mu.Lock()
 		v.wait, v.loads, v.saves = nil, 0, 0
-		v.mu.Unlock()
-		look := func(name fedinvite.ServerName) {
-			t.Helper()
-			a := s.publishes(name)
-			s.current(a)
-		}
 		s.pass(10*time.Second - 1)
-		look("a.ex")
+		s.current(s.publishes("a.ex"))
 		v.counted(t, 0, 0)
 		s.pass(1)
-		look("b.ex")
+		s.current(s.publishes("b.ex"))
 		v.counted(t, 1, 1)
 	})
 }
@@ -174,7 +143,7 @@ func TestAStoreThatHangsIsLeftAlone(t *testing.T) {
 func TestLookUpsInTheStoreAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault()
-		v.wait = func(ctx context.Context) { <-ctx.Done() }
+		v.wait = stall
 		s := newScene(t, withStore(v), func(c *keyring.Config) { c.MaxFetches = 1 })
 		for i := range 16 {
 			go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), "ed25519:1") }()
@@ -187,18 +156,9 @@ func TestLookUpsInTheStoreAreBounded(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		v.wait = nil
-		a := s.publishes("a.ex") // to be refused is not held against the server
-		s.current(a)
+		s.current(s.publishes("a.ex")) // to be refused is not held against the server
 	})
 }
-
-// A careless is a Store that returns whatever it has.
-type careless []keyring.Record
-
-func (c careless) Load(context.Context, []fedinvite.ServerName) ([]keyring.Record, error) {
-	return c, nil
-}
-func (c careless) Save(context.Context, []keyring.Record) error { return nil }
 
 func TestRecordsOfTheStoreAreChecked(t *testing.T) {
 	a := invitetest.Signer("a.ex")
@@ -229,7 +189,7 @@ func TestRecordsOfTheStoreAreChecked(t *testing.T) {
 // What was saved while a clock was ahead says nothing: its server is asked.
 func TestRecordsFromAClockThatIsAheadArePassedOver(t *testing.T) {
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	document := documentOf("a.ex", start.Add(day), b).with("old_verify_keys", map[string]any{"ed25519:1": expired(a, start)}).signed(t, b)
+	document := invitetest.KeyDocument(b, start.Add(day), invitetest.AddOldKeys(start, a))
 	fetched := keyring.Record{Server: "a.ex", KeyID: "ed25519:2", Public: b.Public(), ValidUntil: start.Add(-time.Hour), Fetched: start}
 	for name, r := range map[string]keyring.Record{
 		"Fetched":        {ValidUntil: start.Add(day), Fetched: start.Add(2*time.Minute + time.Millisecond)},
@@ -243,18 +203,14 @@ func TestRecordsFromAClockThatIsAheadArePassedOver(t *testing.T) {
 			for range 3 { // also after a restart, because the record is still there
 				s := newScene(t, withStore(careless{fetched, r}))
 				s.net.publish("a.ex", document)
-				if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ExpiredAt.Equal(start) {
-					t.Errorf("got %+v, %v", key, err)
-				}
+				s.old(a, start)
 				s.fetched("a.ex", 1)
 			}
 		})
 	}
 	t.Run("by two minutes", func(t *testing.T) {
 		s := newScene(t, withStore(careless{{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(7*day + 2*time.Minute), Fetched: start.Add(2 * time.Minute)}}))
-		if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
-			t.Errorf("got %+v, %v", key, err)
-		}
+		s.until(a, start.Add(7*day))
 		s.fetched("a.ex", 0)
 	})
 }
@@ -271,10 +227,8 @@ func TestAClockThatWasAheadDoesNotProlongAKeyForOthers(t *testing.T) {
 
 		right := newScene(t, withStore(v))
 		for range 20 {
-			right.net.publish("a.ex", documentOf("a.ex", right.clock().Add(day), b).with("old_verify_keys", map[string]any{"ed25519:1": expired(a, start)}).signed(t, b))
-			if key, err := right.key("a.ex", "ed25519:1"); err != nil || !key.ExpiredAt.Equal(start) {
-				t.Fatalf("at %v: got %+v, %v", right.clock(), key, err)
-			}
+			right.net.publish("a.ex", invitetest.KeyDocument(b, right.clock().Add(day), invitetest.AddOldKeys(start, a)))
+			right.old(a, start)
 			right.current(b)
 			right.pass(day)
 		}
@@ -310,17 +264,17 @@ func TestOfALongDocumentSixteenKeysAreSaved(t *testing.T) {
 	v := newVault()
 	s := newScene(t, withStore(v))
 	a, b, c := invitetest.SignerWithKey("a.ex", "ed25519:a"), invitetest.SignerWithKey("a.ex", "ed25519:b"), invitetest.SignerWithKey("a.ex", "ed25519:c")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
+	s.net.publish("a.ex", documentOf(start.Add(day), a, b))
 	s.current(a)
-	old := map[string]any{"ed25519:b": expired(b, start.Add(-100*day))}
-	for i := range 60 {
-		old[fmt.Sprintf("ed25519:%02d", i)] = expired(b, start.Add(-time.Duration(i)*day))
+	edits := []invitetest.Edit{invitetest.AddKeys(c), invitetest.AddOldKeys(start.Add(-100*day), b)}
+	old := make([]fedinvite.Signer, 60)
+	for i := range old {
+		old[i] = invitetest.SignerWithKey("a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%02d", i)))
+		edits = append(edits, invitetest.AddOldKeys(start.Add(-time.Duration(i)*day), old[i]))
 	}
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, c).with("old_verify_keys", old).signed(t, a, c))
+	s.net.publish("a.ex", invitetest.Sign(invitetest.KeyDocument(a, start.Add(day), edits...), c))
 	s.pass(time.Minute)
-	if key, err := s.key("a.ex", "ed25519:59"); err != nil || !key.ExpiredAt.Equal(start.Add(-59*day)) {
-		t.Errorf("got %+v, %v", key, err)
-	}
+	s.old(old[59], start.Add(-59*day))
 	var got []string
 	for _, r := range v.stored(t, "a.ex") {
 		got = append(got, strings.TrimPrefix(string(r.KeyID), "ed25519:"))
@@ -329,40 +283,22 @@ func TestOfALongDocumentSixteenKeysAreSaved(t *testing.T) {
 		}
 	}
 	// The one that was wanted, the current ones, the one that was, the latest.
-	want := strings.Fields("00 01 02 03 04 05 06 07 08 09 10 11 59 a b c")
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
-	s.key("a.ex", "ed25519:40")
+	same(t, strings.Fields("00 01 02 03 04 05 06 07 08 09 10 11 59 a b c"), got)
+	s.old(old[40], start.Add(-40*day))
 	s.fetched("a.ex", 2) // it is in memory
 }
 
-// second returns another signer of the same name.
-func second(t testing.TB, a fedinvite.Signer) fedinvite.Signer {
-	t.Helper()
-	b, err := fedinvite.NewSigner(a.ServerName(), a.KeyID(), ed25519Key("second"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func keepFirst(c *keyring.Config) { c.KeepFirst = true }
-
 func TestANotaryIsNotFirstBeforeTheServer(t *testing.T) {
-	a, n, o := invitetest.Signer("a.ex"), testNotary(t), newOffice(t)
-	fake := second(t, a)
-	v := newVault()
-	s := newScene(t, withStore(v), withNotaries(o, n), keepFirst)
-	o.tell(n, documentOf("a.ex", start.Add(day), fake).signed(t, fake))
+	v, a := newVault(), invitetest.Signer("a.ex")
+	fake := invitetest.Impostor(a)
+	s, o := newNotaryScene(t, withStore(v), keepFirst)
+	o.tell(invitetest.KeyDocument(fake, start.Add(day)))
 	s.current(fake)
 	s.pass(2 * day)
 	s.publishKeys(a)
 	s.current(a)
-	if stored := v.stored(t, "a.ex"); len(stored) != 1 || !stored[0].Public.Equal(a.Public()) {
-		t.Errorf("stored: %v", stored)
-	}
-	after := newScene(t, withStore(v), withNotaries(o, n), keepFirst)
+	v.has(t, a)
+	after := newScene(t, withStore(v), withNotaries(o, notary), keepFirst)
 	after.pass(2 * day)
 	after.current(a)
 }
@@ -372,13 +308,11 @@ func TestTheFirstBytesInTheStoreAreKept(t *testing.T) {
 	for name, stillDown := range map[string]bool{"it can be when saving": false, "it still cannot be": true} {
 		t.Run(name, func(t *testing.T) {
 			v := newVault()
-			a := invitetest.Signer("a.ex")
-			b := second(t, a)
-			one := newScene(t, withStore(v), keepFirst)
-			one.publishKeys(a)
+			one, two := newScene(t, withStore(v), keepFirst), newScene(t, withStore(v), keepFirst)
+			a := one.publishes("a.ex")
 			one.current(a)
 
-			two := newScene(t, withStore(v), keepFirst)
+			b := invitetest.Impostor(a)
 			two.pass(time.Hour)
 			two.publishKeys(b)
 			two.net.wait = func(context.Context) {
@@ -391,44 +325,33 @@ func TestTheFirstBytesInTheStoreAreKept(t *testing.T) {
 			v.err = errDown
 			two.current(b)
 			v.err = nil
-			if stored := v.stored(t, "a.ex"); len(stored) != 1 || !stored[0].Public.Equal(a.Public()) {
-				t.Errorf("stored: %v", stored)
-			}
+			v.has(t, a)
 			two.pass(time.Hour)
 			two.unknown("a.ex", "ed25519:2") // loads again
-			if key, err := two.key("a.ex", "ed25519:1"); err != nil || !key.Public.Equal(a.Public()) {
-				t.Errorf("got %+v, %v", key, err)
-			}
-			if stored := v.stored(t, "a.ex"); len(stored) != 1 || !stored[0].Public.Equal(a.Public()) {
-				t.Errorf("stored: %v", stored)
-			}
+			two.at(a, two.clock())
+			v.has(t, a)
 		})
 	}
 }
 
 func TestTheStoreDoesNotOverwriteWhatIsNewer(t *testing.T) {
-	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	wrong := invitetest.Signer("b.ex")
-	s := newScene(t, withStore(careless{{Server: "a.ex", KeyID: "ed25519:1", Public: wrong.Public(), ValidUntil: start.Add(-day), Fetched: start.Add(-2 * day)}}))
+	a := invitetest.Signer("a.ex")
+	s := newScene(t, withStore(careless{{Server: "a.ex", KeyID: "ed25519:1", Public: invitetest.Impostor(a).Public(), ValidUntil: start.Add(-day), Fetched: start.Add(-2 * day)}}))
 	s.publishKeys(a)
 	s.current(a)
 	s.reported("a.ex", 1, fedinvite.ErrMismatch)
 	s.pass(time.Hour)
-	s.unknown("a.ex", b.KeyID()) // loads again
+	s.unknown("a.ex", "ed25519:2") // loads again
 	s.current(a)
 }
 
 func TestKeysOfNotariesAreStoredAsSecondHand(t *testing.T) {
-	v := newVault()
-	a, n := invitetest.Signer("a.ex"), testNotary(t)
-	o := newOffice(t)
-	s := newScene(t, withStore(v), withNotaries(o, n))
-	o.tell(n, documentOf("a.ex", start.Add(day), a).signed(t, a))
+	v, a := newVault(), invitetest.Signer("a.ex")
+	s, o := newNotaryScene(t, withStore(v))
+	o.tell(invitetest.KeyDocument(a, start.Add(day)))
 	s.current(a)
 	want := []keyring.Record{{Server: "a.ex", KeyID: "ed25519:1", Public: a.Public(), ValidUntil: start.Add(day)}}
-	if diff := cmp.Diff(want, v.stored(t, "a.ex")); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
-	}
+	same(t, want, v.stored(t, "a.ex"))
 	after := newScene(t, withStore(v))
 	after.current(a)
 	after.fetched("a.ex", 0)
@@ -439,16 +362,12 @@ func TestAKeyThatComesWithOtherBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := newVault()
 			s := newScene(t, withStore(v), func(c *keyring.Config) { c.KeepFirst = keepFirst })
-			first, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-			second, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("second"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.publishKeys(first)
+			first, b := s.publishes("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
+			second := invitetest.Impostor(first)
 			s.current(first)
 			s.reported("", 0, nil)
 			s.pass(time.Hour)
-			s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), second, b).signed(t, second, b))
+			s.net.publish("a.ex", documentOf(s.clock().Add(day), second, b))
 			s.current(b) // fetches
 			s.reported("a.ex", 1, fedinvite.ErrMismatch)
 			want := second
@@ -456,9 +375,7 @@ func TestAKeyThatComesWithOtherBytes(t *testing.T) {
 				want = first
 			}
 			s.current(want)
-			if stored := v.stored(t, "a.ex"); len(stored) != 2 || !stored[0].Public.Equal(want.Public()) {
-				t.Errorf("stored: %v", stored)
-			}
+			v.has(t, want, b)
 		})
 	}
 }
@@ -466,16 +383,15 @@ func TestAKeyThatComesWithOtherBytes(t *testing.T) {
 func TestAStoreAnswerForOneKeyIsNoAnswerForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault()
-		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		before := newScene(t, withStore(v))
-		before.publishKeys(a)
+		a, b := before.publishes("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		before.current(a)
 
 		held := make(chan struct{})
 		v.wait = func(context.Context) { <-held }
 		s := newScene(t, withStore(v))
 		s.pass(time.Hour)
-		s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), a, b).signed(t, a, b))
+		s.net.publish("a.ex", documentOf(s.clock().Add(day), a, b))
 		var both sync.WaitGroup
 		both.Go(func() { s.current(a) })
 		synctest.Wait()

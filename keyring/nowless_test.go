@@ -1,7 +1,6 @@
 package keyring_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -22,9 +21,9 @@ func TestWithoutNowTheTimeIsThatOfTheSystem(t *testing.T) {
 		n := newNetwork()
 		publish := func() {
 			t.Helper()
-			status, body := ask(t, h, "GET", "a.ex", "/_matrix/key/v2/server")
-			if until := gjson.Get(body, "valid_until_ts").Int(); status != 200 || until != time.Now().Add(day).UnixMilli() {
-				t.Errorf("%d, valid until %s", status, time.UnixMilli(until))
+			body := get(t, h, "a.ex")
+			if until := gjson.Get(body, "valid_until_ts").Int(); until != time.Now().Add(day).UnixMilli() {
+				t.Errorf("valid until %s", time.UnixMilli(until))
 			}
 			n.publish("a.ex", []byte(body))
 		}
@@ -50,12 +49,16 @@ func TestWithoutNowTheTimeIsThatOfTheSystem(t *testing.T) {
 func TestAnErrorNamesTheServerOnce(t *testing.T) {
 	s := newScene(t)
 	_, plain := s.key("a.ex", "ed25519:1")
+	failed := func(text string) error {
+		_, err := newScene(t, func(c *keyring.Config) { c.Fetcher = fails(errors.New(text)) }).key("a.ex", "ed25519:1")
+		return err
+	}
 	for name, err := range map[string]error{
 		"a fetch":                  plain,
 		"Prefetch":                 s.ring.Prefetch(t.Context(), []fedinvite.ServerName{"b.ex"}),
 		"a bad name":               s.ring.Prefetch(t.Context(), []fedinvite.ServerName{"a.ex/"}),
-		"a Fetcher that names it":  failing(t, "GET a.ex: refused"),
-		"one that does not":        failing(t, "refused"),
+		"a Fetcher that names it":  failed("GET a.ex: refused"),
+		"one that does not":        failed("refused"),
 		"no name, with Prefetch":   s.ring.Prefetch(t.Context(), []fedinvite.ServerName{"b.ex"}),
 		"an error that Local gave": keyring.PrefetchError{{Server: "a.ex", Err: errDown}},
 	} {
@@ -63,13 +66,4 @@ func TestAnErrorNamesTheServerOnce(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-// failing returns the error of a look-up in a.ex with a Fetcher that fails.
-func failing(t *testing.T, text string) error {
-	t.Helper()
-	_, err := newScene(t, func(c *keyring.Config) {
-		c.Fetcher = keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, errors.New(text) })
-	}).key("a.ex", "ed25519:1")
-	return err
 }

@@ -13,8 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
@@ -52,23 +50,37 @@ func newHandler(t *testing.T, c keyring.PublishConfig) *keyring.PublishHandler {
 	return h
 }
 
+// get returns the document of a server of the handler.
+func get(t *testing.T, h http.Handler, server fedinvite.ServerName) string {
+	t.Helper()
+	status, body := ask(t, h, "GET", string(server), "/_matrix/key/v2/server")
+	if status != 200 {
+		t.Error(status, body)
+	}
+	return body
+}
+
+// read is get of a document that has to be good.
+func read(t *testing.T, h http.Handler, server fedinvite.ServerName, now time.Time) *keyring.Document {
+	t.Helper()
+	d, err := keyring.ReadDocument([]byte(get(t, h, server)), server, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func clock() time.Time { return start }
+
 func TestPublishedDocument(t *testing.T) {
 	a, b, old := invitetest.SignerWithKey("us.ex", "ed25519:a"), invitetest.SignerWithKey("us.ex", "ed25519:b"), invitetest.SignerWithKey("us.ex", "ed25519:old")
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
-		return keyring.LocalKeys{
-			Signers: []fedinvite.Signer{a, b},
-			Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:old": {Public: old.Public(), ExpiredAt: start.Add(-day)}},
-		}, nil
-	}})
-	status, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-	if status != 200 {
-		t.Fatal(status, body)
-	}
-	want := documentOf("us.ex", start.Add(day), a, b).
-		with("old_verify_keys", map[string]any{"ed25519:old": expired(old, start.Add(-day))}).signed(t, a, b)
-	if diff := cmp.Diff(string(want), body); diff != "" {
-		t.Error(diff)
-	}
+	h := newHandler(t, keyring.PublishConfig{Now: clock, Local: locals{"us.ex": {
+		Signers: []fedinvite.Signer{a, b},
+		Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:old": {Public: old.Public(), ExpiredAt: start.Add(-day)}},
+	}}.keys})
+	body := get(t, h, "us.ex")
+	want := invitetest.Sign(invitetest.KeyDocument(a, start.Add(day), invitetest.AddKeys(b), invitetest.AddOldKeys(start.Add(-day), old)), b)
+	same(t, string(want), body)
 	if canonical, err := fedinvite.CanonicalJSON([]byte(body)); err != nil || string(canonical) != body {
 		t.Errorf("not canonical: %v", err)
 	}
@@ -78,18 +90,13 @@ func TestDocumentIsSignedAgainAtHalfItsTime(t *testing.T) {
 	us := &countingSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a")}
 	s := newScene(t)
 	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
-	get := func() string {
-		t.Helper()
-		_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-		return body
-	}
-	first := get()
+	first := get(t, h, "us.ex")
 	s.pass(12*time.Hour - 1)
-	if get() != first || us.signed != 1 {
+	if get(t, h, "us.ex") != first || us.signed != 1 {
 		t.Errorf("signed %d times", us.signed)
 	}
 	s.pass(1)
-	if get() == first || us.signed != 2 {
+	if get(t, h, "us.ex") == first || us.signed != 2 {
 		t.Errorf("signed %d times", us.signed)
 	}
 }
@@ -99,22 +106,13 @@ func TestEachServerHasItsOwnDocument(t *testing.T) {
 	b := &countingSigner{Signer: invitetest.Signer("b.ex")}
 	old := invitetest.SignerWithKey("b.ex", "ed25519:0")
 	s := newScene(t)
-	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
-		switch server {
-		case "a.ex":
-			return keyring.LocalKeys{Signers: []fedinvite.Signer{a}}, nil
-		case "b.ex":
-			return keyring.LocalKeys{
-				Signers: []fedinvite.Signer{b},
-				Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start.Add(-day)}},
-			}, nil
-		}
-		return keyring.LocalKeys{}, fedinvite.ErrNotLocal
-	}})
+	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: locals{"a.ex": {Signers: []fedinvite.Signer{a}}, "b.ex": {
+		Signers: []fedinvite.Signer{b},
+		Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start.Add(-day)}},
+	}}.keys})
 	for range 3 {
 		for _, host := range []fedinvite.ServerName{"a.ex", "b.ex"} {
-			_, body := ask(t, h, "GET", string(host), "/_matrix/key/v2/server")
-			s.net.publish(host, []byte(body))
+			s.net.publish(host, []byte(get(t, h, host)))
 		}
 	}
 	if a.signed != 1 || b.signed != 1 {
@@ -124,11 +122,9 @@ func TestEachServerHasItsOwnDocument(t *testing.T) {
 	s.current(a)
 	s.current(b)
 	s.unknown("a.ex", "ed25519:0")
-	if key, err := s.key("b.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start.Add(-day)) || !key.Public.Equal(old.Public()) {
-		t.Errorf("the old key: %+v, %v", key, err)
-	}
+	s.old(old, start.Add(-day))
 	s.pass(12 * time.Hour)
-	ask(t, h, "GET", "b.ex", "/_matrix/key/v2/server")
+	get(t, h, "b.ex")
 	if a.signed != 1 || b.signed != 2 {
 		t.Errorf("signed %d and %d times", a.signed, b.signed)
 	}
@@ -160,11 +156,7 @@ func TestADocumentIsSignedOnceForAllWhoAsk(t *testing.T) {
 		h := newHandler(t, keyring.PublishConfig{Now: time.Now, Local: keyring.Signers(us)})
 		var all sync.WaitGroup
 		for range 100 {
-			all.Go(func() {
-				if status, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 200 {
-					t.Error(status, body)
-				}
-			})
+			all.Go(func() { get(t, h, "us.ex") })
 		}
 		synctest.Wait()
 		close(us.door)
@@ -186,11 +178,7 @@ func TestTheEndOfOneRequestDoesNotEndTheSigningForOthers(t *testing.T) {
 			h.ServeHTTP(httptest.NewRecorder(), r)
 		})
 		synctest.Wait()
-		all.Go(func() {
-			if status, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 200 {
-				t.Error(status, body)
-			}
-		})
+		all.Go(func() { get(t, h, "us.ex") })
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
@@ -284,12 +272,10 @@ func TestDocumentIsSignedAgainWhenTheClockWasSetBack(t *testing.T) {
 		us := &countingSigner{Signer: invitetest.SignerWithKey("us.ex", "ed25519:a")}
 		s := newScene(t)
 		h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us)})
-		ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+		get(t, h, "us.ex")
 		s.pass(-back)
-		_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-		d, err := keyring.ReadDocument([]byte(body), "us.ex", s.clock())
-		if err != nil || !d.ValidUntil.Equal(s.clock().Add(day)) || us.signed != 2 {
-			t.Errorf("%v back: signed %d times, %+v, %v", back, us.signed, d, err)
+		if d := read(t, h, "us.ex", s.clock()); !d.ValidUntil.Equal(s.clock().Add(day)) || us.signed != 2 {
+			t.Errorf("%v back: signed %d times, %+v", back, us.signed, d)
 		}
 	}
 }
@@ -297,10 +283,7 @@ func TestDocumentIsSignedAgainWhenTheClockWasSetBack(t *testing.T) {
 func TestFaultsOfOurKeysAreReported(t *testing.T) {
 	var reports []error
 	h := newHandler(t, keyring.PublishConfig{
-		Now: func() time.Time { return start },
-		Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
-			return keyring.LocalKeys{}, nil
-		},
+		Now: clock, Local: locals{"us.ex": {}}.keys,
 		Report: func(_ fedinvite.ServerName, err error) { reports = append(reports, err) },
 	})
 	if status, _ := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server"); status != 500 || len(reports) != 1 {
@@ -315,12 +298,7 @@ func TestWhatIsServedHoldsForAnHourAtLeast(t *testing.T) {
 		s := newScene(t)
 		h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(us), Validity: validity})
 		for range 1000 {
-			_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-			d, err := keyring.ReadDocument([]byte(body), "us.ex", s.clock())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d.ValidUntil.Before(s.clock().Add(time.Hour)) {
+			if d := read(t, h, "us.ex", s.clock()); d.ValidUntil.Before(s.clock().Add(time.Hour)) {
 				t.Fatalf("at %v valid until %v", s.clock(), d.ValidUntil)
 			}
 			s.pass(13*time.Minute + 7*time.Millisecond)
@@ -331,15 +309,13 @@ func TestWhatIsServedHoldsForAnHourAtLeast(t *testing.T) {
 func TestAnOldKeyThatComesLaterIsPublishedAtOnce(t *testing.T) {
 	us, old := invitetest.SignerWithKey("us.ex", "ed25519:a"), invitetest.SignerWithKey("us.ex", "ed25519:0")
 	keys := keyring.LocalKeys{Signers: []fedinvite.Signer{us}}
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
-		return keys, nil
-	}})
-	ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
+	local := locals{"us.ex": keys}
+	h := newHandler(t, keyring.PublishConfig{Now: clock, Local: local.keys})
+	get(t, h, "us.ex")
 	keys.Old = map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start}}
-	_, body := ask(t, h, "GET", "us.ex", "/_matrix/key/v2/server")
-	d, err := keyring.ReadDocument([]byte(body), "us.ex", start)
-	if err != nil || len(d.Records) != 2 || d.Records[0].KeyID != "ed25519:0" {
-		t.Errorf("got %+v, %v", d, err)
+	local["us.ex"] = keys
+	if d := read(t, h, "us.ex", start); len(d.Records) != 2 || d.Records[0].KeyID != "ed25519:0" {
+		t.Errorf("got %+v", d)
 	}
 }
 
@@ -349,10 +325,9 @@ func TestManyAskAtOnce(t *testing.T) {
 	h := newHandler(t, keyring.PublishConfig{Now: s.clock, Local: keyring.Signers(a, b)})
 	var all sync.WaitGroup
 	for i := range 40 {
-		host := []string{"a.ex", "b.ex"}[i%2]
+		host := []fedinvite.ServerName{"a.ex", "b.ex"}[i%2]
 		all.Go(func() {
-			_, body := ask(t, h, "GET", host, "/_matrix/key/v2/server")
-			if _, err := keyring.ReadDocument([]byte(body), fedinvite.ServerName(host), start); err != nil {
+			if _, err := keyring.ReadDocument([]byte(get(t, h, host)), host, start); err != nil {
 				t.Error(err)
 			}
 			s.pass(time.Hour)
@@ -363,7 +338,7 @@ func TestManyAskAtOnce(t *testing.T) {
 
 func TestServerIsChosenByTheHost(t *testing.T) {
 	a, b := invitetest.Signer("a.ex"), invitetest.Signer("b.ex:443")
-	c := keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(a, b)}
+	c := keyring.PublishConfig{Now: clock, Local: keyring.Signers(a, b)}
 	plain := newHandler(t, c)
 	c.Default = "a.ex"
 	withDefault := newHandler(t, c)
@@ -397,7 +372,7 @@ func TestServerIsChosenByTheHost(t *testing.T) {
 }
 
 func TestPublishPathsAndMethods(t *testing.T) {
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))})
+	h := newHandler(t, keyring.PublishConfig{Now: clock, Local: keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))})
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -436,7 +411,7 @@ func TestPublishingFaultsAreOurs(t *testing.T) {
 		"an error of Local, not told on": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
+			h := newHandler(t, keyring.PublishConfig{Now: clock, Local: func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
 				if strings.HasPrefix(name, "an error") {
 					return local, errors.New("secret")
 				}
@@ -456,19 +431,13 @@ func (failingSigner) Sign(context.Context, []byte) ([]byte, error) { return nil,
 
 func TestNewPublishHandlerNamesWhatIsMissing(t *testing.T) {
 	local := keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))
-	broken := func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
-		return keyring.LocalKeys{}, errDown
-	}
-	empty := func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
-		return keyring.LocalKeys{}, nil
-	}
 	for want, c := range map[string]keyring.PublishConfig{
 		"Local":    {Now: time.Now},
 		"Validity": {Now: time.Now, Local: local, Validity: 2*time.Hour - 1},
 		`Default: "other.ex": not a local server or user`:  {Local: local, Default: "other.ex"},
 		`Default: malformed identifier: server name "a/b"`: {Local: local, Default: "a/b"},
-		`Default: "us.ex": connection refused`:             {Local: broken, Default: "us.ex"},
-		`PublishConfig.Default: no signing key of "us.ex"`: {Local: empty, Default: "us.ex"},
+		`Default: "broken.ex": connection refused`:         {Local: locals{}.keys, Default: "broken.ex"},
+		`PublishConfig.Default: no signing key of "us.ex"`: {Local: locals{"us.ex": {}}.keys, Default: "us.ex"},
 	} {
 		if _, err := keyring.NewPublishHandler(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want the name %s", err, want)
@@ -477,7 +446,7 @@ func TestNewPublishHandlerNamesWhatIsMissing(t *testing.T) {
 }
 
 func TestOtherMethodsAreToldTheAllowedOnes(t *testing.T) {
-	h := newHandler(t, keyring.PublishConfig{Now: func() time.Time { return start }, Local: keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))})
+	h := newHandler(t, keyring.PublishConfig{Now: clock, Local: keyring.Signers(invitetest.SignerWithKey("us.ex", "ed25519:a"))})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("DELETE", "https://us.ex/_matrix/key/v2/server", nil))
 	if got := w.Header().Get("Allow"); w.Code != 405 || got != "GET, HEAD" {

@@ -1,14 +1,11 @@
 package keyring_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-0a46cb1a/fedinvite"
 	"github.com/seed-0a46cb1a/fedinvite/invitetest"
@@ -17,12 +14,9 @@ import (
 
 func TestReadDocument(t *testing.T) {
 	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
-	notary := invitetest.SignerWithKey("notary.ex", "ed25519:n")
 	far := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	raw := documentOf("a.ex", far, a).
-		with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(-day))}).signed(t, a, notary)
-	fetched := start.Add(1500 * time.Microsecond)
-	got, err := keyring.ReadDocument(raw, "a.ex", fetched)
+	raw := invitetest.Sign(invitetest.KeyDocument(a, far, invitetest.AddOldKeys(start.Add(-day), old)), notary)
+	got, err := keyring.ReadDocument(raw, "a.ex", start.Add(1500*time.Microsecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +29,7 @@ func TestReadDocument(t *testing.T) {
 		},
 		Signers: []keyring.SignerID{{Server: "a.ex", KeyID: "ed25519:1"}, {Server: "notary.ex", KeyID: "ed25519:n"}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
+	same(t, want, got)
 }
 
 func TestValidityIsTheLesserOfWhatTheDocumentSaysAndSevenDays(t *testing.T) {
@@ -46,7 +38,7 @@ func TestValidityIsTheLesserOfWhatTheDocumentSaysAndSevenDays(t *testing.T) {
 		time.UnixMilli(0), start.Add(-day), start, start.Add(7*day - time.Millisecond), start.Add(7 * day),
 		start.Add(7*day + time.Millisecond), time.UnixMilli(1<<53 - 1),
 	} {
-		got, err := keyring.ReadDocument(documentOf("a.ex", says, a).signed(t, a), "a.ex", start)
+		got, err := keyring.ReadDocument(invitetest.KeyDocument(a, says), "a.ex", start)
 		if err != nil {
 			t.Errorf("%v: %v", says, err)
 			continue
@@ -64,17 +56,17 @@ func TestValidityIsTheLesserOfWhatTheDocumentSaysAndSevenDays(t *testing.T) {
 func TestIgnoredKeysAreNamedWithTheReason(t *testing.T) {
 	a, b := invitetest.SignerWithKey("a.ex", "ed25519:a"), invitetest.SignerWithKey("a.ex", "ed25519:b")
 	both := invitetest.SignerWithKey("a.ex", "ed25519:both")
-	d := documentOf("a.ex", start.Add(day), a, b, both).
-		withKey("ed25519:five", map[string]any{"key": "c2hvcnQ"}).
-		withKey("ed25519:forged", entryOf(b)).
-		withKey("ed25519:order", map[string]any{"key": strings.Repeat("A", 43)}).
-		withKey("ed25519:text", "no object").
-		withKey("ed448:1", entryOf(b)).
-		with("old_verify_keys", map[string]any{
-			"ed25519:both": expired(both, start), "ed25519:endless": entryOf(b), "ed25519:\n": expired(b, start),
-			"ed25519:before": map[string]any{"key": entryOf(b)["key"], "expired_ts": -1},
-		})
-	raw := bytes.Replace(d.signed(t, a, both), []byte(`"a.ex":{`), []byte(`"a.ex":{"ed25519:forged":"`+strings.Repeat("A", 86)+`",`), 1)
+	key := entryOf(b)
+	current := invitetest.Object{
+		"ed25519:a": entryOf(a), "ed25519:b": key, "ed25519:both": entryOf(both), "ed25519:five": invitetest.Object{"key": "c2hvcnQ"},
+		"ed25519:forged": key, "ed25519:order": invitetest.Object{"key": strings.Repeat("A", 43)}, "ed25519:text": "no object", "ed448:1": key,
+	}
+	old := invitetest.Object{
+		"ed25519:both": expired(both, start), "ed25519:endless": key, "ed25519:\n": expired(b, start),
+		"ed25519:before": invitetest.Object{"key": key["key"], "expired_ts": -1},
+	}
+	raw := invitetest.KeyDocument(a, start.Add(day), invitetest.Set(current, "verify_keys"), invitetest.Set(old, "old_verify_keys"))
+	raw = invitetest.Change(invitetest.Sign(raw, both), invitetest.Set(zeros, "signatures", "a.ex", "ed25519:forged"))
 	got, err := keyring.ReadDocument(raw, "a.ex", start)
 	if err != nil {
 		t.Fatal(err)
@@ -83,9 +75,7 @@ func TestIgnoredKeysAreNamedWithTheReason(t *testing.T) {
 	for _, r := range got.Records {
 		ids = append(ids, r.KeyID)
 	}
-	if want := []fedinvite.KeyID{"ed25519:\n", "ed25519:a", "ed25519:both"}; cmp.Diff(want, ids) != "" {
-		t.Error(cmp.Diff(want, ids))
-	}
+	same(t, []fedinvite.KeyID{"ed25519:\n", "ed25519:a", "ed25519:both"}, ids)
 	var reasons []string
 	for _, i := range got.Ignored {
 		kind := "other"
@@ -108,24 +98,23 @@ func TestIgnoredKeysAreNamedWithTheReason(t *testing.T) {
 		"ed25519:text: other: no key in base64",
 		"ed448:1: other: no ed25519 key ID of at most 128 bytes",
 	}
-	if diff := cmp.Diff(want, reasons); diff != "" {
-		t.Error(diff)
-	}
+	same(t, want, reasons)
 }
 
 func TestADocumentWithoutItsSignaturesCanStillBeLookedAt(t *testing.T) {
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	old := map[string]any{"ed25519:0": expired(b, start)}
-	got, err := keyring.ReadDocument(documentOf("a.ex", start, a).with("old_verify_keys", old).signed(t, b), "a.ex", start)
+	old := invitetest.SignerWithKey("a.ex", "ed25519:0")
+	raw := invitetest.Sign(unsigned(invitetest.KeyDocument(a, start, invitetest.AddOldKeys(start, old))), b)
+	got, err := keyring.ReadDocument(raw, "a.ex", start)
 	if !errors.Is(err, fedinvite.ErrUnknownKey) || !errors.Is(err, fedinvite.ErrSignature) {
 		t.Errorf("got %v", err)
 	}
-	if got == nil || len(got.Records) != 0 || len(got.Ignored) != 1 || got.Ignored[0].KeyID != "ed25519:1" ||
-		cmp.Diff([]keyring.SignerID{{Server: "a.ex", KeyID: "ed25519:2"}}, got.Signers) != "" {
-		t.Errorf("got %+v", got)
+	if got == nil || len(got.Records) != 0 || len(got.Ignored) != 1 || got.Ignored[0].KeyID != "ed25519:1" {
+		t.Fatalf("got %+v", got)
 	}
+	same(t, []keyring.SignerID{{Server: "a.ex", KeyID: "ed25519:2"}}, got.Signers)
 	for name, raw := range map[string][]byte{
-		"of another server": documentOf("b.ex", start, a).signed(t, a),
+		"of another server": invitetest.KeyDocument(a, start, invitetest.Set("b.ex", "server_name")),
 		"of another form":   []byte(`[]`),
 	} {
 		if got, err := keyring.ReadDocument(raw, "a.ex", start); got != nil || !errors.Is(err, fedinvite.ErrUnknownKey) {
@@ -135,25 +124,22 @@ func TestADocumentWithoutItsSignaturesCanStillBeLookedAt(t *testing.T) {
 }
 
 func TestSignersOfAnyFormAreListed(t *testing.T) {
-	a := invitetest.Signer("a.ex")
-	raw := documentOf("a.ex", start, a).with("signatures", map[string]any{
-		"": map[string]any{"": 7}, "b.ex": []int{}, "c.ex": map[string]any{"x:2": "", "x:1": nil},
-	}).signed(t)
+	raw := invitetest.Change(invitetest.KeyDocument(invitetest.Signer("a.ex"), start), invitetest.Set(invitetest.Object{
+		"": invitetest.Object{"": 7}, "b.ex": []int{}, "c.ex": invitetest.Object{"x:2": "", "x:1": nil},
+	}, "signatures"))
 	got, err := keyring.ReadDocument(raw, "a.ex", start)
 	if err == nil || got == nil {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	want := []keyring.SignerID{{}, {Server: "c.ex", KeyID: "x:1"}, {Server: "c.ex", KeyID: "x:2"}}
-	if diff := cmp.Diff(want, got.Signers); diff != "" {
-		t.Error(diff)
-	}
+	same(t, want, got.Signers)
 }
 
 // What a Ring uses of a document is what is shown of it.
 func FuzzReadDocument(f *testing.F) {
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	f.Add(documentOf("a.ex", start.Add(day), a, b).signed(f, a))
-	f.Add(documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:2": expired(b, start)}).signed(f, a, b))
+	f.Add([]byte(invitetest.KeyDocument(a, start.Add(day), invitetest.AddKeys(b))))
+	f.Add([]byte(invitetest.Sign(invitetest.KeyDocument(a, start.Add(day), invitetest.AddOldKeys(start, b)), b)))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		d, err := keyring.ReadDocument(raw, "a.ex", start)
 		if (err == nil) != (d != nil && len(d.Records) > 0) || err != nil && !errors.Is(err, fedinvite.ErrUnknownKey) {

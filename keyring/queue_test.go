@@ -20,7 +20,7 @@ func slowNetwork(t *testing.T, delay time.Duration) keyring.Fetcher {
 		select {
 		case <-time.After(delay):
 			s := invitetest.Signer(name)
-			return documentOf(name, time.Now().Add(day), s).signed(t, s), nil
+			return invitetest.KeyDocument(s, time.Now().Add(day)), nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -35,18 +35,15 @@ func TestWaitingForATurnTakesNoTimeFromTheServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		results := make(chan error, 2)
+		var both sync.WaitGroup
 		for _, name := range []fedinvite.ServerName{"a.ex", "b.ex"} {
-			go func() {
-				_, err := ring.VerifyKey(t.Context(), name, "ed25519:1", time.Time{})
-				results <- err
-			}()
+			both.Go(func() {
+				if _, err := ring.VerifyKey(t.Context(), name, "ed25519:1", time.Time{}); err != nil {
+					t.Error(err)
+				}
+			})
 		}
-		for range 2 {
-			if err := <-results; err != nil {
-				t.Error(err)
-			}
-		}
+		both.Wait()
 	})
 }
 
@@ -87,10 +84,7 @@ func TestLookUpsThatWaitAreBounded(t *testing.T) {
 func TestAQuarterOfTheTurnsIsKeptForKnownServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		known := make([]fedinvite.Signer, 32)
-		for i := range known {
-			known[i] = invitetest.Signer(fedinvite.ServerName(fmt.Sprintf("known%d.ex", i)))
-		}
+		known := signersOf("known", 32)
 		s.publishKeys(known...)
 		for _, a := range known {
 			s.current(a)
@@ -98,17 +92,11 @@ func TestAQuarterOfTheTurnsIsKeptForKnownServers(t *testing.T) {
 		s.pass(day/2 + time.Hour)
 		s.publishKeys(known...)
 
-		tarpit := make(chan struct{})
-		s.net.wait = func(ctx context.Context) { <-tarpit }
-		for i := range 64 + 16*64 { // all turns, if they could have them, and more than the queue
-			go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf("made-up%d.ex", i)), "ed25519:1") }()
-		}
-		synctest.Wait()
-		s.net.setWait(nil)
+		release := s.tarpits("made-up%d.ex", 64+16*64) // all turns, if they could have them, and more than the queue
 		for _, a := range known {
 			s.looked(a, 2)
 		}
-		close(tarpit)
+		release()
 	})
 }
 
@@ -121,26 +109,18 @@ func TestTarpitsDoNotKeepTheStoreFromAnswering(t *testing.T) {
 		before.current(a)
 
 		s := newScene(t, withStore(v), func(c *keyring.Config) { c.MaxFetches = 1 })
-		tarpit := make(chan struct{})
-		s.net.wait = func(ctx context.Context) { <-tarpit }
-		for i := range 50 {
-			go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf("made-up%d.ex", i)), "ed25519:1") }()
-		}
-		synctest.Wait()
+		release := s.tarpits("made-up%d.ex", 50)
 		s.current(a)
-		close(tarpit)
+		release()
 	})
 }
 
 // 10,000 invites at a time from 1,000 servers that are new to us.
 func TestTenThousandLookUpsOfAThousandServersMakeAThousandFetches(t *testing.T) {
 	const servers, each = 1000, 10
-	documents := newNetwork()
-	signers := make([]fedinvite.Signer, servers)
-	for i := range signers {
-		a := invitetest.Signer(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)))
-		documents.publish(a.ServerName(), documentOf(a.ServerName(), start.Add(day), a).signed(t, a))
-		signers[i] = a
+	documents, signers := newNetwork(), signersOf("s", servers)
+	for _, a := range signers {
+		documents.publish(a.ServerName(), invitetest.KeyDocument(a, start.Add(day)))
 	}
 	for name, store := range map[string]*vault{"in memory": nil, "with a Store": newVault()} {
 		t.Run(name, func(t *testing.T) {
@@ -172,11 +152,11 @@ func TestTenThousandLookUpsOfAThousandServersMakeAThousandFetches(t *testing.T) 
 func TestAnAnswerThatMemoryHasNoRoomForStillServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, func(c *keyring.Config) { c.MaxServers = 1 })
-		land := make(chan struct{})
-		s.net.wait = func(context.Context) { <-land }
+		signers := signersOf("s", 40)
+		s.publishKeys(signers...)
+		land := s.net.hold()
 		var all sync.WaitGroup
-		for i := range 40 {
-			a := s.publishes(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)))
+		for _, a := range signers {
 			for range 3 {
 				all.Go(func() { s.current(a) })
 			}
@@ -184,8 +164,8 @@ func TestAnAnswerThatMemoryHasNoRoomForStillServes(t *testing.T) {
 		synctest.Wait()
 		close(land)
 		all.Wait()
-		for i := range 40 {
-			s.fetched(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)), 1)
+		for _, a := range signers {
+			s.fetched(a.ServerName(), 1)
 		}
 	})
 }
@@ -195,14 +175,13 @@ func TestAnAnswerThatMemoryHasNoRoomForStillServes(t *testing.T) {
 func TestWaitingInVainCostsNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 4 })
-		known := signersOf(t, "known", 4)
+		known := signersOf("known", 4)
 		s.publishKeys(known...)
 		for _, a := range known {
 			s.current(a)
 		}
 		s.pass(day/2 + time.Hour)
-		held := make(chan struct{})
-		s.net.setWait(func(context.Context) { <-held })
+		held := s.net.hold()
 		for _, a := range known {
 			s.current(a) // renews it
 		}
@@ -211,15 +190,13 @@ func TestWaitingInVainCostsNoTurn(t *testing.T) {
 			s.outage(fedinvite.ServerName(fmt.Sprintf("made-up%d.ex", i)), "ed25519:1")
 		}
 		close(held)
-		a := s.publishes("a.ex")
-		s.current(a)
+		s.current(s.publishes("a.ex"))
 	})
 }
 
 // tarpits holds all fetches, of so many servers each of which has a name that format makes.
 func (s *scene) tarpits(format string, n int) (release func()) {
-	held := make(chan struct{})
-	s.net.setWait(func(context.Context) { <-held })
+	held := s.net.hold()
 	for i := range n {
 		go func() { _, _ = s.key(fedinvite.ServerName(fmt.Sprintf(format, i)), "ed25519:1") }()
 	}
@@ -252,8 +229,7 @@ func TestTheServersOfOneDomainGetAnEighthOfTheTurns(t *testing.T) {
 				if fetches != 8 {
 					t.Errorf("%d fetches at a time", fetches)
 				}
-				a := s.publishes("a.ex")
-				s.current(a)
+				s.current(s.publishes("a.ex"))
 			})
 		})
 	}
@@ -279,14 +255,14 @@ func TestServersWhoseKeysRunOutAtOnceDoNotFillTheQueues(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const evil = 1500
 				s := newScene(t)
-				honest, stranger := signersOf(t, "honest", 40), invitetest.Signer("new.ex")
+				honest, stranger := signersOf("honest", 40), invitetest.Signer("new.ex")
 				s.publishKeys(honest...)
 				for _, a := range honest {
 					s.current(a)
 				}
 				for i := range evil {
 					a := invitetest.Signer(fedinvite.ServerName(fmt.Sprintf(format, i)))
-					s.net.publish(a.ServerName(), documentOf(a.ServerName(), start, a).signed(t, a))
+					s.net.publish(a.ServerName(), invitetest.KeyDocument(a, start))
 					s.current(a)
 				}
 				s.pass(day/2 + time.Hour)
@@ -319,15 +295,13 @@ func TestAnOverloadIsNoAnswer(t *testing.T) {
 		s.pass(2 * day)
 		release := s.tarpits("made-up%d.ex", 20)
 		s.outage("a.ex", "ed25519:1")
-		if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", start); err != nil {
-			t.Errorf("it serves events of its time: %v", err)
-		}
+		s.at(a, start)
 		release()
 		s.publishKeys(a)
 		s.current(a)
 
 		s.pass(2 * day)
-		s.net.setWait(func(ctx context.Context) { <-ctx.Done() })
+		s.net.setWait(stall)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if key, err := s.ring.VerifyKey(ctx, "a.ex", "ed25519:1", s.clock()); !errors.Is(err, context.DeadlineExceeded) {

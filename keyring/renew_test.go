@@ -30,8 +30,7 @@ func TestAKeyPastHalfOfItsTimeIsRenewedInTheBackground(t *testing.T) {
 		s.looked(a, 1)
 		s.pass(time.Millisecond)
 
-		land := make(chan struct{})
-		s.net.wait = func(context.Context) { <-land }
+		land := s.net.hold()
 		for range 100 {
 			s.looked(a, 2) // at once, though the server does not answer yet
 		}
@@ -44,9 +43,7 @@ func TestAKeyPastHalfOfItsTimeIsRenewedInTheBackground(t *testing.T) {
 		s.net.publish("a.ex", nil)
 		s.pass(23 * time.Hour)
 		s.current(a)
-		if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(day+day/2)) {
-			t.Errorf("got %+v, %v, want it renewed", key, err)
-		}
+		s.until(a, start.Add(day+day/2))
 	})
 }
 
@@ -76,12 +73,12 @@ func TestRenewalsAreAMinuteApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-		s.net.publish("a.ex", documentOf("a.ex", start.Add(70*time.Second), a).signed(t, a))
+		s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(70*time.Second)))
 		s.looked(a, 1)
 		s.pass(40 * time.Second)
 		s.looked(a, 1)
 		s.pass(20 * time.Second)
-		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), b).signed(t, b))
+		s.net.publish("a.ex", invitetest.KeyDocument(b, start.Add(day)))
 		s.looked(a, 2)
 		for range 10 {
 			s.pass(time.Second)
@@ -95,10 +92,9 @@ func TestRenewalsAreAMinuteApart(t *testing.T) {
 func TestAKeyThatIsListedNoLongerIsAskedAboutUntilItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-		s.publishKeys(a)
+		a, b := s.publishes("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		s.looked(a, 1)
-		s.net.publish("a.ex", documentOf("a.ex", start.Add(3*day), b).signed(t, b))
+		s.net.publish("a.ex", invitetest.KeyDocument(b, start.Add(3*day)))
 		for range 24 * 60 {
 			s.pass(time.Minute)
 			s.current(a)
@@ -114,18 +110,14 @@ func TestOldKeysAreNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
-		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start)}).signed(t, a))
+		s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.AddOldKeys(start, old)))
 		s.looked(a, 1)
 		s.pass(20 * time.Hour)
 		for _, at := range []time.Time{{}, start, s.clock()} {
-			if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:0", at); err != nil {
-				t.Error(err)
-			}
+			s.at(old, at)
 		}
 		s.pass(20 * time.Hour) // the current one has run out, which matters to no old event
-		if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", start); err != nil {
-			t.Error(err)
-		}
+		s.at(a, start)
 		synctest.Wait()
 		s.fetched("a.ex", 1)
 	})
@@ -133,19 +125,18 @@ func TestOldKeysAreNotRenewed(t *testing.T) {
 
 func TestNotariesAreAskedForALongerValidity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, n := invitetest.Signer("a.ex"), testNotary(t)
-		o := newOffice(t)
-		s := newScene(t, withNotaries(o, n), notariesFirst)
-		o.tell(n, documentOf("a.ex", start.Add(day), a).signed(t, a))
+		a := invitetest.Signer("a.ex")
+		s, o := newNotaryScene(t, notariesFirst)
+		o.tell(invitetest.KeyDocument(a, start.Add(day)))
 		s.looked(a, 0)
 		s.pass(day/2 + time.Millisecond)
 		s.looked(a, 1) // the notary has the same copy still, and the server is down
-		q := o.queries("notary.ex")
+		q := o.queries()
 		if len(q) != 2 || q[1]["a.ex"]["ed25519:1"] != start.Add(day).UnixMilli()+1 {
 			t.Errorf("asked %v", q)
 		}
 		s.pass(time.Hour)
-		o.tell(n, documentOf("a.ex", start.Add(2*day), a).signed(t, a))
+		o.tell(invitetest.KeyDocument(a, start.Add(2*day)))
 		s.looked(a, 1)
 		s.pass(6 * time.Hour)
 		s.looked(a, 1)
@@ -174,16 +165,14 @@ func TestAClockSetBackLeavesNothingThatOutweighsTheServer(t *testing.T) {
 		a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 		s.net.wait = func(context.Context) { s.pass(time.Second) }
 		s.pass(300 * day)
-		s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(7*day), a).signed(t, a))
+		s.net.publish("a.ex", invitetest.KeyDocument(a, s.clock().Add(7*day)))
 		s.looked(a, 1)
 		s.pass(-300 * day)
-		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), b).with("old_verify_keys", map[string]any{"ed25519:1": expired(a, start.Add(-day))}).signed(t, b))
+		s.net.publish("a.ex", invitetest.KeyDocument(b, start.Add(day), invitetest.AddOldKeys(start.Add(-day), a)))
 		s.looked(a, 1)
 		s.current(b) // asks at once: no minute can be counted
 		s.fetched("a.ex", 2)
-		if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ExpiredAt.Equal(start.Add(-day)) {
-			t.Errorf("got %+v, %v", key, err)
-		}
+		s.old(a, start.Add(-day))
 		s.pass(time.Hour)
 		s.looked(b, 2)
 	})
@@ -194,7 +183,7 @@ func TestAClockSetBackDoesNotProlongAKey(t *testing.T) {
 		s := newScene(t)
 		a := invitetest.Signer("a.ex")
 		s.pass(300 * day)
-		s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(7*day), a).signed(t, a))
+		s.net.publish("a.ex", invitetest.KeyDocument(a, s.clock().Add(7*day)))
 		s.looked(a, 1)
 		s.net.publish("a.ex", nil)
 		s.pass(-300 * day)
@@ -202,9 +191,7 @@ func TestAClockSetBackDoesNotProlongAKey(t *testing.T) {
 		s.pass(4 * day)
 		s.looked(a, 2) // half is over
 		s.pass(3*day + time.Millisecond)
-		if key, err := s.key("a.ex", "ed25519:1"); err != nil || key.ValidAt(s.clock()) {
-			t.Errorf("got %+v, %v", key, err)
-		}
+		s.until(a, start.Add(7*day))
 	})
 }
 
@@ -220,10 +207,10 @@ func TestAClockSetBackDuringAFetch(t *testing.T) {
 	s := newScene(t)
 	a := invitetest.Signer("a.ex")
 	s.pass(300 * day)
-	s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(7*day), a).signed(t, a))
+	s.net.publish("a.ex", invitetest.KeyDocument(a, s.clock().Add(7*day)))
 	s.net.wait = func(context.Context) { s.pass(-300 * day) }
-	if key, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", start); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
-		t.Errorf("got %+v, %v", key, err)
+	if key := s.at(a, start); !key.ValidUntil.Equal(start.Add(7 * day)) {
+		t.Errorf("got %+v", key)
 	}
 	s.net.wait = nil
 	s.unknown("a.ex", "ed25519:2")

@@ -17,17 +17,11 @@ import (
 	"github.com/seed-0a46cb1a/fedinvite/keyring"
 )
 
-func ed25519Key(seed string) ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed([]byte((seed + strings.Repeat(" ", ed25519.SeedSize))[:ed25519.SeedSize]))
-}
-
 func TestPlumbing40ValidityIsCutToSevenDays(t *testing.T) {
 	s := newScene(t)
 	a := invitetest.Signer("a.ex")
-	s.net.publish("a.ex", documentOf("a.ex", time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), a).signed(t, a))
-	if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(7*day)) {
-		t.Fatalf("got %+v, %v", key, err)
-	}
+	s.net.publish("a.ex", invitetest.KeyDocument(a, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)))
+	s.until(a, start.Add(7*day))
 	s.pass(3 * day)
 	s.current(a)
 	s.fetched("a.ex", 1)
@@ -42,10 +36,8 @@ func TestPlumbing40ValidityIsCutToSevenDays(t *testing.T) {
 func TestExpiryOfOldKeysIsCutToo(t *testing.T) {
 	s := newScene(t)
 	a, old := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:0")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).with("old_verify_keys", map[string]any{"ed25519:0": expired(old, start.Add(900*day))}).signed(t, a))
-	if key, err := s.key("a.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start.Add(7*day)) {
-		t.Errorf("got %+v, %v", key, err)
-	}
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(day), invitetest.AddOldKeys(start.Add(900*day), old)))
+	s.old(old, start.Add(7*day))
 }
 
 func TestAnEventFromTheFarFutureCausesNoFetch(t *testing.T) {
@@ -53,63 +45,51 @@ func TestAnEventFromTheFarFutureCausesNoFetch(t *testing.T) {
 	a := s.publishes("a.ex")
 	s.current(a)
 	s.pass(time.Hour)
-	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", s.clock().Add(7*day+1)); err != nil {
-		t.Error(err)
-	}
+	s.at(a, s.clock().Add(7*day+1))
 	s.fetched("a.ex", 1)
-	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:1", s.clock().Add(day)); err != nil {
-		t.Error(err)
-	}
+	s.at(a, s.clock().Add(day))
 	s.fetched("a.ex", 2)
 }
 
 func TestAClockSetBackDoesNotStopFetching(t *testing.T) {
 	s := newScene(t)
-	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a).signed(t, a))
+	a, b := s.publishes("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
 	s.current(a)
 	s.pass(-day)
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), a, b).signed(t, a, b))
+	s.net.publish("a.ex", documentOf(start.Add(day), a, b))
 	s.current(b)
 }
 
 func TestKeysAreMergedAndNeverDeleted(t *testing.T) {
 	s := newScene(t)
 	a, b := invitetest.Signer("a.ex"), invitetest.SignerWithKey("a.ex", "ed25519:2")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(2*day), a).signed(t, a))
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(2*day)))
 	s.current(a)
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(3*day), b).signed(t, b))
+	s.net.publish("a.ex", invitetest.KeyDocument(b, start.Add(3*day)))
 	s.pass(time.Hour)
 	s.current(b)
-	if key, err := s.key("a.ex", "ed25519:1"); err != nil || !key.ValidUntil.Equal(start.Add(2*day)) {
-		t.Errorf("a key that is listed no longer: got %+v, %v", key, err)
-	}
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), b).signed(t, b))
+	s.until(a, start.Add(2*day)) // a key that is listed no longer
+	s.net.publish("a.ex", invitetest.KeyDocument(b, start.Add(day)))
 	s.pass(time.Hour)
 	s.unknown("a.ex", "ed25519:3")
-	if key, err := s.key("a.ex", "ed25519:2"); err != nil || !key.ValidUntil.Equal(start.Add(3*day)) {
-		t.Errorf("a validity that was promised: got %+v, %v", key, err)
-	}
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(4*day), a).with("old_verify_keys", map[string]any{"ed25519:2": expired(b, start)}).signed(t, a))
+	s.until(b, start.Add(3*day)) // a validity that was promised
+	s.net.publish("a.ex", invitetest.KeyDocument(a, start.Add(4*day), invitetest.AddOldKeys(start, b)))
 	s.pass(time.Hour)
 	s.unknown("a.ex", "ed25519:3")
-	if key, err := s.key("a.ex", "ed25519:2"); err != nil || !key.ExpiredAt.Equal(start) {
-		t.Errorf("a key that became old: got %+v, %v", key, err)
-	}
+	s.old(b, start) // a key that became old
 	s.fetched("a.ex", 4)
 }
 
 func TestKeysOfOneServerAreBounded(t *testing.T) {
 	s := newScene(t)
-	first := invitetest.SignerWithKey("a.ex", "ed25519:first")
-	last := invitetest.SignerWithKey("a.ex", "ed25519:last")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), first).signed(t, first))
+	first, last := invitetest.SignerWithKey("a.ex", "ed25519:first"), invitetest.SignerWithKey("a.ex", "ed25519:last")
+	s.publishKeys(first)
 	s.current(first)
-	old := map[string]any{}
-	for i := range 63 {
-		old[fmt.Sprint("ed25519:k", i)] = expired(first, start)
+	old := make([]fedinvite.Signer, 63)
+	for i := range old {
+		old[i] = invitetest.SignerWithKey("a.ex", fedinvite.KeyID(fmt.Sprint("ed25519:k", i)))
 	}
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), last).with("old_verify_keys", old).signed(t, last))
+	s.net.publish("a.ex", invitetest.KeyDocument(last, start.Add(day), invitetest.AddOldKeys(start, old...)))
 	s.pass(time.Hour)
 	s.current(last)
 	s.unknown("a.ex", "ed25519:first")
@@ -118,28 +98,23 @@ func TestKeysOfOneServerAreBounded(t *testing.T) {
 // A Store may have more keys of a server than memory has room for.
 func TestTheKeyThatIsAskedForIsKeptOfTooMany(t *testing.T) {
 	var records careless
-	keys := map[fedinvite.KeyID]fedinvite.Signer{}
-	for i := range 100 {
+	keys := make([]fedinvite.Signer, 100)
+	for i := range keys {
 		a := invitetest.SignerWithKey("a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i)))
 		fetched := start.Add(time.Duration(i-100) * day)
 		records = append(records, keyring.Record{Server: "a.ex", KeyID: a.KeyID(), Public: a.Public(), ValidUntil: fetched.Add(day), Fetched: fetched})
-		keys[a.KeyID()] = a
+		keys[i] = a
 	}
-	for _, id := range []fedinvite.KeyID{"ed25519:0", "ed25519:50", "ed25519:99"} {
+	for _, i := range []int{0, 50, 99} {
 		s := newScene(t, withStore(records))
-		key, err := s.ring.VerifyKey(t.Context(), "a.ex", id, time.Time{})
-		if err != nil || !key.Public.Equal(keys[id].Public()) {
-			t.Errorf("%s: got %+v, %v", id, key, err)
-		}
+		s.at(keys[i], time.Time{})
 		s.fetched("a.ex", 0)
 	}
 	s := newScene(t, withStore(records))
 	now := invitetest.SignerWithKey("a.ex", "ed25519:now")
 	s.publishKeys(now)
 	s.current(now)
-	if _, err := s.ring.VerifyKey(t.Context(), "a.ex", "ed25519:99", time.Time{}); err != nil {
-		t.Error(err)
-	}
+	s.at(keys[99], time.Time{})
 }
 
 func TestServersAreBounded(t *testing.T) {
@@ -166,9 +141,7 @@ func TestPlumbing44And45OneFlightForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		a := s.publishes("a.ex")
-		land := make(chan struct{})
-		s.net.wait = func(context.Context) { <-land }
-
+		land := s.net.hold()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		hungUp := errors.New("hung up")
 		first := make(chan error, 1)
@@ -199,9 +172,8 @@ func TestManyKeysOfOneServerAtATime(t *testing.T) {
 		for i := range 16 {
 			signers = append(signers, invitetest.SignerWithKey("a.ex", fedinvite.KeyID(fmt.Sprintf("ed25519:%d", i))))
 		}
-		s.net.publish("a.ex", documentOf("a.ex", start.Add(day), signers...).signed(t, signers...))
-		land := make(chan struct{})
-		s.net.wait = func(context.Context) { <-land }
+		s.net.publish("a.ex", documentOf(start.Add(day), signers[0], signers[1:]...))
+		land := s.net.hold()
 		var all sync.WaitGroup
 		for _, a := range signers {
 			all.Go(func() { s.current(a) })
@@ -252,8 +224,7 @@ func TestPlumbing46FailuresAreRemembered(t *testing.T) {
 		pause = min(2*pause, time.Hour)
 	}
 	// Success wipes the slate clean.
-	a := invitetest.Signer("a.ex")
-	s.net.publish("a.ex", documentOf("a.ex", s.clock().Add(day), a).signed(t, a))
+	a := s.publishes("a.ex")
 	s.pass(time.Hour)
 	s.current(a)
 	s.net.publish("a.ex", nil)
@@ -276,9 +247,7 @@ func TestOfAFailureAShortTextIsRemembered(t *testing.T) {
 		"one of few bytes": errDown,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScene(t, func(c *keyring.Config) {
-				c.Fetcher = keyring.FetcherFunc(func(context.Context, fedinvite.ServerName) ([]byte, error) { return nil, cause })
-			})
+			s := newScene(t, func(c *keyring.Config) { c.Fetcher = fails(cause) })
 			if _, err := s.key("a.ex", "ed25519:1"); !errors.Is(err, cause) {
 				t.Errorf("first: %v", err)
 			}
@@ -306,7 +275,7 @@ func TestABadDocumentIsNoOutageAndRemembered(t *testing.T) {
 func TestAFetchEndsAfterTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		s.net.wait = func(ctx context.Context) { <-ctx.Done() }
+		s.net.wait = stall
 		began := time.Now()
 		_, err := s.key("a.ex", "ed25519:1")
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fedinvite.ErrUnknownKey) {
@@ -322,31 +291,16 @@ func TestFetchesAtATimeAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, func(c *keyring.Config) { c.MaxFetches = 2 })
 		land := make(chan struct{})
-		var mu sync.Mutex
-		now, most := 0, 0
-		s.net.wait = func(context.Context) {
-			mu.Lock()
-			now++
-			most = max(most, now)
-			mu.Unlock()
-			<-land
-			mu.Lock()
-			now--
-			mu.Unlock()
-		}
-		ask := func(i int) {
-			s.current(s.publishes(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i))))
-		}
+		var g gauge
+		s.net.wait = func(context.Context) { g.during(func() { <-land }) }
 		var all sync.WaitGroup
 		for i := range 10 {
-			all.Go(func() { ask(i) })
+			all.Go(func() { s.current(s.publishes(fedinvite.ServerName(fmt.Sprintf("s%d.ex", i)))) })
 		}
 		synctest.Wait()
 		close(land)
 		all.Wait()
-		if most != 2 {
-			t.Errorf("%d at a time", most)
-		}
+		g.most(t, 2)
 	})
 }
 
@@ -371,7 +325,7 @@ func TestPlumbing47RefusedKey(t *testing.T) {
 		c.Refused = func(key ed25519.PublicKey) bool { return key.Equal(leaked.Public()) }
 	})
 	good := invitetest.SignerWithKey("a.ex", "ed25519:2")
-	s.net.publish("a.ex", documentOf("a.ex", start.Add(day), leaked, good).signed(t, leaked, good))
+	s.net.publish("a.ex", documentOf(start.Add(day), leaked, good))
 	s.unknown("a.ex", "ed25519:1")
 	s.current(good)
 	s.fetched("a.ex", 1)
@@ -391,24 +345,13 @@ func TestMalformedNamesAreNeverAskedFor(t *testing.T) {
 
 func TestOurOwnKeysNeedNoNetwork(t *testing.T) {
 	us, old := invitetest.Signer("us.ex"), invitetest.SignerWithKey("us.ex", "ed25519:0")
-	s := newScene(t, func(c *keyring.Config) {
-		c.Local = func(_ context.Context, server fedinvite.ServerName) (keyring.LocalKeys, error) {
-			switch server {
-			case "us.ex":
-				return keyring.LocalKeys{
-					Signers: []fedinvite.Signer{us},
-					Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start}},
-				}, nil
-			case "broken.ex":
-				return keyring.LocalKeys{}, errors.New("no HSM")
-			}
-			return keyring.LocalKeys{}, fmt.Errorf("%q: %w", server, fedinvite.ErrNotLocal)
-		}
-	})
+	local := locals{"us.ex": {
+		Signers: []fedinvite.Signer{us},
+		Old:     map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:0": {Public: old.Public(), ExpiredAt: start}},
+	}}
+	s := newScene(t, func(c *keyring.Config) { c.Local = local.keys })
 	s.current(us)
-	if key, err := s.key("us.ex", "ed25519:0"); err != nil || !key.ExpiredAt.Equal(start) {
-		t.Errorf("got %+v, %v", key, err)
-	}
+	s.old(old, start)
 	s.unknown("us.ex", "ed25519:2")
 	s.outage("broken.ex", "ed25519:1")
 	s.fetched("us.ex", 0)
@@ -419,22 +362,12 @@ func TestOurOwnKeysNeedNoNetwork(t *testing.T) {
 
 func TestANameThatBecomesOursIsOurs(t *testing.T) {
 	theirs := invitetest.Signer("a.ex")
-	ours, err := fedinvite.NewSigner("a.ex", "ed25519:1", ed25519Key("ours"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	moved := false
-	s := newScene(t, func(c *keyring.Config) {
-		c.Local = func(context.Context, fedinvite.ServerName) (keyring.LocalKeys, error) {
-			if !moved {
-				return keyring.LocalKeys{}, fedinvite.ErrNotLocal
-			}
-			return keyring.LocalKeys{Signers: []fedinvite.Signer{ours}}, nil
-		}
-	})
+	ours := invitetest.Impostor(theirs)
+	local := locals{}
+	s := newScene(t, func(c *keyring.Config) { c.Local = local.keys })
 	s.publishKeys(theirs)
 	s.current(theirs)
-	moved = true
+	local["a.ex"] = keyring.LocalKeys{Signers: []fedinvite.Signer{ours}}
 	s.current(ours)
 }
 

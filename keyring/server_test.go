@@ -39,18 +39,14 @@ func TestANewKeyIsAskedForOnceAMinute(t *testing.T) {
 	s.pass(time.Minute)
 	s.current(b)
 	wasAsked(t, peer, 2)
-	if key, err := s.key("a.ex", a.KeyID()); err != nil || !key.ExpiredAt.Equal(start) {
-		t.Errorf("the old key: %+v, %v", key, err)
-	}
+	s.old(a, start)
 }
 
 func TestADocumentThatHasRunOutIsAskedForOnceAMinute(t *testing.T) {
 	s, peer := newServerScene(t)
 	peer.Break(invitetest.KeyExpired)
 	for range 10 {
-		if key, err := s.key("a.ex", invitetest.DefaultKey); err != nil || key.ValidAt(s.clock()) {
-			t.Errorf("got %+v, %v", key, err)
-		}
+		s.until(peer.Signer(), start.Add(-day))
 	}
 	wasAsked(t, peer, 1)
 }
@@ -59,22 +55,17 @@ func TestPlumbing41RefetchFailsAfterExpiry(t *testing.T) {
 	for _, f := range []invitetest.Fault{
 		invitetest.Cut, invitetest.Internal, invitetest.Overloaded, invitetest.Redirect, invitetest.ContentType, invitetest.Huge,
 	} {
-		s, peer := newServerScene(t)
-		s.current(peer.Signer())
-		peer.Break(f)
-		s.pass(2 * day)
-		key, err := s.key("a.ex", invitetest.DefaultKey)
-		if err != nil || key.ValidAt(s.clock()) || !key.ValidAt(start) {
-			t.Errorf("%s: got %+v, %v, want the old copy", f, key, err)
-		}
-		for _, at := range []time.Time{start, {}} {
-			if _, err := s.ring.VerifyKey(t.Context(), "a.ex", invitetest.DefaultKey, at); err != nil {
-				t.Errorf("%s: %v", f, err)
-			}
-		}
-		s.outage("a.ex", "ed25519:2")
-		if n := len(peer.KeyRequests()); n != 2 {
-			t.Errorf("%s: asked %d times", f, n)
-		}
+		t.Run(f.String(), func(t *testing.T) {
+			s, peer := newServerScene(t)
+			a := peer.Signer()
+			s.current(a)
+			peer.Break(f)
+			s.pass(2 * day)
+			s.until(a, start.Add(day)) // the old copy
+			s.at(a, start)
+			s.at(a, time.Time{})
+			s.outage("a.ex", "ed25519:2")
+			wasAsked(t, peer, 2)
+		})
 	}
 }

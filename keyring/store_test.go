@@ -57,12 +57,8 @@ func TestMerge(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b, want := record(c.a), record(c.b), record(c.want)
-			if diff := cmp.Diff(want, keyring.Merge(a, b)); diff != "" {
-				t.Errorf("-want +got\n%s", diff)
-			}
-			if diff := cmp.Diff(want, keyring.Merge(b, a)); diff != "" {
-				t.Errorf("the other way round: -want +got\n%s", diff)
-			}
+			same(t, want, keyring.Merge(a, b))
+			same(t, want, keyring.Merge(b, a))
 		})
 	}
 }
@@ -70,9 +66,7 @@ func TestMerge(t *testing.T) {
 func TestRecordsOfDifferentKeysAreNotMerged(t *testing.T) {
 	a := recordOf("a.ex", "ed25519:1", start)
 	for _, b := range []keyring.Record{recordOf("b.ex", "ed25519:1", start), recordOf("a.ex", "ed25519:2", start)} {
-		if diff := cmp.Diff(keyring.Record{}, keyring.Merge(a, b)); diff != "" {
-			t.Error(diff)
-		}
+		same(t, keyring.Record{}, keyring.Merge(a, b))
 	}
 	if (keyring.Record{}).Check() == nil {
 		t.Error("the zero Record could be stored")

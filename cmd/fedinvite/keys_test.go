@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-0a46cb1a/fedinvite"
-	"github.com/seed-0a46cb1a/fedinvite/internal/testkey"
+	"github.com/seed-0a46cb1a/fedinvite/invitetest"
 )
 
 const (
@@ -40,18 +40,9 @@ func seeded(t testing.TB, server fedinvite.ServerName, id fedinvite.KeyID, seed 
 // keyDocument makes a key document, signed by the signers.
 func keyDocument(t testing.TB, server string, verifyKeys, oldKeys object, signers ...fedinvite.Signer) json.RawMessage {
 	t.Helper()
-	text, err := fedinvite.MarshalCanonical(object{
+	return invitetest.Sign(invitetest.Encode(object{
 		"server_name": server, "valid_until_ts": year9999, "verify_keys": verifyKeys, "old_verify_keys": oldKeys,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range signers {
-		if text, err = fedinvite.SignJSON(t.Context(), text, s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return text
+	}), signers...)
 }
 
 // serveKeys has a server answer with a key document, and as a notary.
@@ -108,11 +99,11 @@ func TestKeysOfAnOddDocument(t *testing.T) {
 	st := newSite(t)
 	var a, old fedinvite.Signer
 	name := st.serveKeys(t, func(server string) []byte {
-		a, old = testkey.Signer(t, fedinvite.ServerName(server), "ed25519:a"), testkey.Signer(t, fedinvite.ServerName(server), "ed25519:old")
+		a, old = invitetest.SignerWithKey(fedinvite.ServerName(server), "ed25519:a"), invitetest.SignerWithKey(fedinvite.ServerName(server), "ed25519:old")
 		return keyDocument(t, server,
 			object{"ed25519:a": object{"key": keyOf(a)}, "ed25519:b\x1b[2J": object{"key": keyOf(old)}, "ed25519:s": object{"key": "AA"}},
 			object{"ed25519:old": object{"key": keyOf(old), "expired_ts": 1000}},
-			a, testkey.Signer(t, "notary.test", "ed25519:a"))
+			a, invitetest.SignerWithKey("notary.test", "ed25519:a"))
 	}, nil)
 	before := time.Now().Truncate(time.Second)
 	r := st.keys(t, name)
@@ -167,11 +158,11 @@ func TestKeysFailures(t *testing.T) {
 		out, err string
 	}{
 		{"not signed by itself", func(server string) []byte {
-			a := testkey.Signer(t, fedinvite.ServerName(server), "ed25519:a")
+			a := invitetest.SignerWithKey(fedinvite.ServerName(server), "ed25519:a")
 			return keyDocument(t, server, object{"ed25519:a": object{"key": keyOf(a)}}, object{})
 		}, `ignored       "ed25519:a"  signature check failed: the key has not signed the document`, "no key that it lists has signed it"},
 		{"of another server", func(string) []byte {
-			a := testkey.Signer(t, "a.test", "ed25519:a")
+			a := invitetest.SignerWithKey("a.test", "ed25519:a")
 			return keyDocument(t, "a.test", object{"ed25519:a": object{"key": keyOf(a)}}, object{}, a)
 		}, "server ", "it is for another server"},
 		{"none", nil, "server ", "404"},
@@ -196,7 +187,7 @@ func TestKeysFailures(t *testing.T) {
 // twice returns two documents, one of before the key became old, and one of after.
 func twice(t testing.TB, server string, own, sign fedinvite.Signer, after int) []json.RawMessage {
 	t.Helper()
-	b := testkey.Signer(t, fedinvite.ServerName(server), "ed25519:b")
+	b := invitetest.SignerWithKey(fedinvite.ServerName(server), "ed25519:b")
 	all := make([]json.RawMessage, 2)
 	all[after] = keyDocument(t, server, object{"ed25519:b": object{"key": keyOf(b)}}, object{"ed25519:a": object{"key": keyOf(own), "expired_ts": 1000}}, b, sign)
 	all[1-after] = keyDocument(t, server, object{"ed25519:a": object{"key": keyOf(own)}}, object{}, own, sign)
@@ -219,7 +210,7 @@ func TestKeysByNotary(t *testing.T) {
 			return []any{keyDocument(t, server, object{"ed25519:a": object{"key": keyOf(own)}}, object{}, own, sign)}
 		}, statusOK, []string{"same          ed25519:a  KEY"}, "1 of its documents counts", ""},
 		{"two documents, one of another server", func(server string, own, sign fedinvite.Signer) any {
-			b, other := testkey.Signer(t, fedinvite.ServerName(server), "ed25519:b"), testkey.Signer(t, "a.test", "ed25519:a")
+			b, other := invitetest.SignerWithKey(fedinvite.ServerName(server), "ed25519:b"), invitetest.SignerWithKey("a.test", "ed25519:a")
 			return []any{
 				keyDocument(t, server, object{"ed25519:b": object{"key": keyOf(b)}}, object{}, b, sign),
 				keyDocument(t, "a.test", object{"ed25519:a": object{"key": keyOf(other)}}, object{}, other, sign),
@@ -227,7 +218,7 @@ func TestKeysByNotary(t *testing.T) {
 			}
 		}, statusOK, []string{"same          ed25519:a  KEY", "only there    ed25519:b  KEY"}, "2 of its documents count", ""},
 		{"an old key there", func(server string, own, sign fedinvite.Signer) any {
-			b := testkey.Signer(t, fedinvite.ServerName(server), "ed25519:b")
+			b := invitetest.SignerWithKey(fedinvite.ServerName(server), "ed25519:b")
 			return []any{keyDocument(t, server, object{"ed25519:b": object{"key": keyOf(b)}},
 				object{"ed25519:a": object{"key": keyOf(own), "expired_ts": 1000}}, b, sign)}
 		}, statusOK, []string{"changed       ed25519:a  KEY", "only there    ed25519:b  KEY"}, "1 of its documents counts", ""},
@@ -236,7 +227,7 @@ func TestKeysByNotary(t *testing.T) {
 		{"old in the second document", func(server string, own, sign fedinvite.Signer) any { return twice(t, server, own, sign, 1) },
 			statusOK, []string{"changed       ed25519:a  KEY", "only there    ed25519:b  KEY"}, "2 of its documents count", ""},
 		{"missing there", func(server string, _, sign fedinvite.Signer) any {
-			b := testkey.Signer(t, fedinvite.ServerName(server), "ed25519:b")
+			b := invitetest.SignerWithKey(fedinvite.ServerName(server), "ed25519:b")
 			return []any{keyDocument(t, server, object{"ed25519:b": object{"key": keyOf(b)}}, object{}, b, sign)}
 		}, statusOK, []string{"missing       ed25519:a", "only there    ed25519:b  KEY"}, "1 of its documents counts", ""},
 		{"other bytes", func(server string, _, sign fedinvite.Signer) any {
@@ -261,7 +252,7 @@ func TestKeysByNotary(t *testing.T) {
 			t.Parallel()
 			var own fedinvite.Signer
 			name := st.serveKeys(t, func(server string) []byte {
-				own = testkey.Signer(t, fedinvite.ServerName(server), id)
+				own = invitetest.SignerWithKey(fedinvite.ServerName(server), id)
 				return keyDocument(t, server, object{"ed25519:a": object{"key": keyOf(own)}}, object{}, own)
 			}, nil)
 			var asked object
@@ -306,7 +297,7 @@ func TestKeysByNotary(t *testing.T) {
 func TestKeysOfAServerThatIsGone(t *testing.T) {
 	t.Parallel()
 	st := newSite(t)
-	own := testkey.Signer(t, "127.0.0.1:1", "ed25519:a")
+	own := invitetest.SignerWithKey("127.0.0.1:1", "ed25519:a")
 	var asked, notaryName string
 	notaryName = st.serveKeys(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -336,7 +327,7 @@ func TestKeysOfAServerThatIsGone(t *testing.T) {
 
 // What counts of a notary's answer is signed by the server and by the notary.
 func FuzzNotaryAnswer(f *testing.F) {
-	own, sign := testkey.Signer(f, "a.test", "ed25519:a"), testkey.Signer(f, "notary.test", "ed25519:n")
+	own, sign := invitetest.SignerWithKey("a.test", "ed25519:a"), invitetest.SignerWithKey("notary.test", "ed25519:n")
 	n := &notary{name: "notary.test", keys: map[fedinvite.KeyID]fedinvite.VerifyKey{"ed25519:n": {Public: sign.Public()}}}
 	for _, signers := range [][]fedinvite.Signer{{own, sign}, {own}, {sign}} {
 		f.Add([]byte(`{"server_keys":[` + string(keyDocument(f, "a.test", object{"ed25519:a": object{"key": keyOf(own)}}, object{}, signers...)) + `]}`))
