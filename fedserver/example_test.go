@@ -25,7 +25,9 @@ func (store) Snapshot(_ context.Context, _ string, _ []eventauth.StateKey) (*fed
 	return nil, fedinvite.Refuse(fedinvite.CodeNotFound, "no such room")
 }
 
-func (store) Invite(_ context.Context, _ fedinvite.ServerName, _, _ string) (*fedinvite.Event, error) { return nil, nil }
+func (store) Invite(_ context.Context, _ fedinvite.ServerName, _, _ string) (*fedinvite.Event, error) {
+	return nil, nil
+}
 
 func (store) StoreEvent(_ context.Context, _ *fedinvite.Event) error { return nil }
 
