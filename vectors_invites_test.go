@@ -397,7 +397,7 @@ func TestVectorsFallback(t *testing.T) {
 		for _, always := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/always=%v", c.Name, always), func(t *testing.T) {
 				server := &refusingServer{answer: c}
-				client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: server, FallbackAlways: always})
+				client, err := fedclient.New(fedclient.Config{UserAgent: "test/1", Transport: server, FallbackAlways: always, Retries: -1})
 				if err != nil {
 					t.Fatal(err)
 				}
