@@ -334,7 +334,7 @@ func (w *walk) stateHints(h *hintList, t taken) {
 		h.add("an entry was changed, or is signed by a key that its server does not publish any more")
 	}
 	if w.policy == fedinvite.StateStrict {
-		h.add("this is -room-state strict, which today's servers do not meet; \"create\" is what a Receiver does by itself")
+		h.add("this is -room-state strict, which many servers do not meet; \"create\" is what a Receiver does by itself")
 	}
 }
 

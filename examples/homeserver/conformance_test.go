@@ -17,7 +17,7 @@ import (
 var departures = map[string]string{
 	"receive/unsigned-kept": "nobody vouches for unsigned, which is therefore neither kept nor returned",
 	"auth/no-destination":   "a server with several names cannot know which of them is meant",
-	"state/v12-stripped":    "today's servers strip all but the create event",
+	"state/v12-stripped":    "older servers strip all but the create event",
 	"state/v12-signature":   "nor are the other events checked, which might as well be stripped",
 	"state/v12-other-room":  "those of other rooms are left out, and that is all",
 }
