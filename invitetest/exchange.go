@@ -63,6 +63,10 @@ func printable(text string, limit int) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, "\uFFFD"))
+	if len(text) > limit { // what is not printable has grown
+		cut = true
+		text = strings.ToValidUTF8(text[:limit], "")
+	}
 	if cut {
 		text += "…"
 	}
